@@ -1,0 +1,34 @@
+# `make help` lists the targets. Everything needs only Python >= 3.11, git and make.
+PYTHON ?= python3
+export PYTHONWARNINGS ?= default
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+BIN := .venv/bin
+
+.PHONY: help setup demo check test bench docs clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: .venv/.done  ## make .venv with everything pinned in constraints.txt
+
+.venv/.done: pyproject.toml constraints.txt
+	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
+	$(UV) pip install --quiet --python $(BIN)/python --editable . --group dev --constraint constraints.txt
+	@touch $@
+
+demo: setup  ## the whole method on rendered rooms, about five minutes; opens with report.html
+	$(BIN)/atrc demo
+
+check: setup  ## formatting, lint, types, import layers, spelling
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+test: setup  ## the test suite; no network, no GPU
+	$(BIN)/python -m pytest
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .uv dist site runs

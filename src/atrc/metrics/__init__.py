@@ -1,0 +1,1 @@
+"""Metrics: a functional core under thin torchmetrics classes."""

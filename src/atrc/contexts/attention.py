@@ -1,0 +1,50 @@
+"""The contexts as pure functions; the local one is `atrc.ops.local_attention`."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+# b batch, d query/key channels, c value channels, h w feature grid, r label regions
+
+
+def global_context(
+    query: Float[Tensor, "b d h w"], key: Float[Tensor, "b d h w"], value: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b c h w"]:
+    """Let every target pixel attend to every source pixel, by a linear kernel, in O(h w).
+
+    Queries and keys must be positive (they come out of a softplus), so the similarity q . k is.
+
+    Source: Sec. 3.2.1; Eq. 3 with phi(x) = x, multiplied in the order that never forms the attention map.
+    """
+    query, key, value_rows = query.flatten(2), key.flatten(2), value.flatten(2)
+    summary = torch.einsum("bdn,bcn->bdc", key, value_rows)
+    context = torch.einsum("bdn,bdc->bcn", query, summary)
+    total = torch.einsum("bdn,bd->bn", query, key.sum(2)).clamp(min=1e-12)
+    return (context / total[:, None]).view_as(value)
+
+
+def label_context(
+    query: Float[Tensor, "b d h w"], key: Float[Tensor, "b d r"], value: Float[Tensor, "b c r"]
+) -> Float[Tensor, "b c h w"]:
+    """Let every target pixel attend to the prototypes of the label regions.
+
+    Source: Sec. 3.2.3; Eq. 2 with the prototypes of Eq. 5 in the place of pixels.
+    """
+    b, _, h, w = query.shape
+    attended = F.scaled_dot_product_attention(query.flatten(2).mT, key.mT, value.mT)
+    return attended.mT.reshape(b, -1, h, w)
+
+
+def spatial_softmax(logits: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
+    """Turn region logits into one density over the pixels per region. Source: Sec. 3.2.3."""
+    return logits.flatten(2).softmax(2).view_as(logits)
+
+
+def prototypes(
+    densities: Float[Tensor, "b r h w"], features: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b c r"]:
+    """Average the source features over every label region. Source: Eq. 5."""
+    return torch.einsum("brhw,bchw->bcr", densities, features)

@@ -1,0 +1,77 @@
+"""The one main idea: image -> backbone -> neck -> heads -> distillation -> predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from atrc.backbones import Backbone
+from atrc.distillation import Distillation, NoDistillation
+from atrc.heads import auxiliary_head, final_layer, main_head
+from atrc.necks import ConcatNeck
+from atrc.tasks import Task
+
+# b batch, h w image
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a network returns: dictionaries by task.
+
+    Attributes:
+        predictions: P_n, unnormalised, at image size.
+        auxiliary: A_n, logits over label regions at feature size, for the tasks that need them.
+        features: Refined features at feature size.
+    """
+
+    predictions: dict[str, Float[Tensor, "b _ h w"]]
+    auxiliary: dict[str, Float[Tensor, "b _ _ _"]]
+    features: dict[str, Float[Tensor, "b _ _ _"]]
+
+
+class MultiTaskNetwork(nn.Module):
+    """One network, several dense predictions. Source: Fig. 2.
+
+    With one task it is the single-task baseline, with `NoDistillation` the multi-task baseline.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        backbone: Backbone,
+        make_distillation: Callable[[int], Distillation] | None = None,
+    ) -> None:
+        """Put a network together.
+
+        Args:
+            tasks: The tasks to predict.
+            backbone: The shared backbone.
+            make_distillation: Channels c of every F_n -> distillation module; none by default.
+        """
+        super().__init__()
+        self.tasks = tuple(tasks)
+        self.backbone = backbone
+        self.neck = ConcatNeck(backbone.channels)
+        shared, channels = self.neck.channels, self.neck.channels // 4
+        self.distillation = make_distillation(channels) if make_distillation else NoDistillation()
+        labelled = [task for task in self.tasks if task.name in self.distillation.label_tasks]
+        self.heads = nn.ModuleDict({t.name: main_head(shared, channels) for t in self.tasks})
+        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(shared, t.regions) for t in labelled})
+        self.final = nn.ModuleDict({t.name: final_layer(channels, t.channels) for t in self.tasks})
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
+        shared = self.neck(self.backbone(image))
+        features = {name: head(shared) for name, head in self.heads.items()}
+        auxiliary = {name: head(shared.detach()) for name, head in self.auxiliary.items()}
+        refined = self.distillation(features, auxiliary)
+        predictions = {name: resize(layer(refined[name]), image) for name, layer in self.final.items()}
+        return Output(predictions, auxiliary, refined)
+
+
+def resize(logits: Float[Tensor, "b c _ _"], image: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b c h w"]:
+    """Upsample bilinearly to the image's size."""
+    return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)

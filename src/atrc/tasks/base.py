@@ -1,0 +1,127 @@
+"""What a task is: everything particular to one kind of dense prediction lives in one frozen object."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from torch import Tensor
+from torchmetrics import Metric
+from torchvision import tv_tensors
+
+# b batch, c channels of the prediction, r label regions, h w image
+
+Across = Callable[[Tensor], Tensor]
+
+
+def alone(count: Tensor) -> Tensor:
+    """Leave a count as it is: the mean over processes when there is one."""
+    return count
+
+
+@dataclass(frozen=True)
+class Task(abc.ABC):
+    """One kind of dense prediction: its outputs, label regions, losses, metric and colours.
+
+    Validity is a boolean mask beside the truth; no value of the truth has a meaning of its own.
+    `across` averages a count over the processes of a distributed run, so that a loss is the mean over the
+    valid pixels of the global batch.
+    """
+
+    name: str
+    weight: float = field(kw_only=True)
+
+    metric_name: ClassVar[str]
+    unit: ClassVar[str]
+    truth_type: ClassVar[type[tv_tensors.TVTensor]] = tv_tensors.Mask
+
+    @property
+    @abc.abstractmethod
+    def channels(self) -> int:
+        """Channels c of the prediction P_n."""
+
+    @property
+    @abc.abstractmethod
+    def regions(self) -> int:
+        """Label regions r, the channels of the auxiliary prediction A_n. Source: Sec. 3.2.3."""
+
+    @abc.abstractmethod
+    def loss(
+        self,
+        logits: Float[Tensor, "b c h w"],
+        truth: Shaped[Tensor, "b *_ h w"],
+        valid: Bool[Tensor, "b h w"],
+        across: Across = alone,
+    ) -> Float[Tensor, ""]:
+        """Return the mean loss over valid pixels; 0 where there are none."""
+
+    @abc.abstractmethod
+    def region_labels(self, truth: Shaped[Tensor, "b *_ h w"]) -> Int[Tensor, "b h w"]:
+        """Return the label region of every pixel of the truth."""
+
+    @abc.abstractmethod
+    def decode(self, logits: Float[Tensor, "b c h w"]) -> Shaped[Tensor, "b *_ h w"]:
+        """Turn the network's output into what people and metrics read: labels, [m], unit vectors .."""
+
+    @abc.abstractmethod
+    def metric(self) -> Metric:
+        """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`."""
+
+    @abc.abstractmethod
+    def constant(
+        self, truth: Shaped[Tensor, "b *_ h w"], valid: Bool[Tensor, "b h w"]
+    ) -> Shaped[Tensor, "1 *_ 1 1"]:
+        """Return the constant decoded prediction that suits this truth best: the score to beat."""
+
+    @abc.abstractmethod
+    def colour(self, decoded: Shaped[np.ndarray, "*_ h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        """Paint one decoded prediction or truth for people to read."""
+
+    def region_weights(
+        self, labels: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
+    ) -> Float[Tensor, " r"] | None:
+        """Weights of the label regions in the auxiliary loss; None weighs all alike."""
+        return None
+
+    def auxiliary_loss(
+        self,
+        logits: Float[Tensor, "b r h w"],
+        truth: Shaped[Tensor, "b *_ h w"],
+        valid: Bool[Tensor, "b h w"],
+        across: Across = alone,
+    ) -> Float[Tensor, ""]:
+        """Cross entropy over label regions, the mean over valid pixels. Source: Sec. 3.2.3."""
+        labels = self.region_labels(truth)
+        weights = self.region_weights(labels, valid, across)
+        return masked_cross_entropy(logits, labels, valid, across, weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, for JSON and YAML."""
+        return asdict(self)
+
+
+def masked_mean(
+    values: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across = alone
+) -> Float[Tensor, ""]:
+    """Average over valid pixels; invalid ones get neither a say nor a gradient, even if not finite."""
+    total = torch.where(valid, values, 0.0).sum()
+    return total / across(valid.sum().to(values.dtype)).clamp(min=1)
+
+
+def masked_cross_entropy(
+    logits: Float[Tensor, "b k h w"],
+    labels: Int[Tensor, "b h w"],
+    valid: Bool[Tensor, "b h w"],
+    across: Across = alone,
+    weights: Float[Tensor, " k"] | None = None,
+) -> Float[Tensor, ""]:
+    """Average the (class-weighted) cross entropy over valid pixels, not over the weights."""
+    labels = torch.where(valid, labels.long(), -1)
+    losses = F.cross_entropy(logits, labels, weight=weights, ignore_index=-1, reduction="none")
+    return masked_mean(losses, valid, across)

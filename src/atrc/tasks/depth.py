@@ -1,0 +1,79 @@
+"""Depth estimation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as TF
+
+from atrc.metrics.dense import RootMeanSquareError
+from atrc.tasks.base import Across, Task, alone, masked_mean
+from atrc.tasks.colours import paint_scalar
+
+# b batch, h w image
+
+
+class DepthMap(tv_tensors.Mask):
+    """Metres along the optical axis. Enlarging an image by s brings everything s times nearer."""
+
+
+@TF.register_kernel(functional="resize", tv_tensor_cls=DepthMap)
+def _resize_depth(inpt: DepthMap, size: list[int] | None, **kwargs: Any) -> DepthMap:
+    resized = TF.resize_mask(inpt.as_subclass(torch.Tensor), size=size)
+    scale = math.sqrt(resized.shape[-2] * resized.shape[-1] / (inpt.shape[-2] * inpt.shape[-1]))
+    return DepthMap(resized / scale)
+
+
+@dataclass(frozen=True)
+class Depth(Task):
+    """Distance along the optical axis [m]. Truth: metres; L1; RMSE; regions are bins of equal log width."""
+
+    name: str = "depth"
+    bins: int = 40
+    nearest: float = 0.7
+    farthest: float = 10.0
+    weight: float = field(default=1.0, kw_only=True)
+
+    metric_name: ClassVar[str] = "RMSE"
+    unit: ClassVar[str] = "m"
+    truth_type: ClassVar[type[tv_tensors.TVTensor]] = DepthMap
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def regions(self) -> int:
+        return self.bins
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b 1 h w"],
+        truth: Float[Tensor, "b h w"],
+        valid: Bool[Tensor, "b h w"],
+        across: Across = alone,
+    ) -> Float[Tensor, ""]:
+        return masked_mean((logits[:, 0] - truth).abs(), valid, across)
+
+    def region_labels(self, truth: Float[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+        share = torch.log(truth.clamp(min=1e-6) / self.nearest) / math.log(self.farthest / self.nearest)
+        return (share * self.bins).nan_to_num(0).long().clamp(0, self.bins - 1)
+
+    def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
+        return logits[:, 0].float()
+
+    def metric(self) -> RootMeanSquareError:
+        return RootMeanSquareError()
+
+    def constant(self, truth: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
+        return truth[valid].mean().view(1, 1, 1)
+
+    def colour(self, decoded: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        return paint_scalar(1 / np.maximum(decoded, 1e-3), 1 / self.farthest, 1 / self.nearest, "turbo")

@@ -1,0 +1,96 @@
+"""Surface normal estimation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as TF
+
+from atrc.metrics.dense import MeanAngularError
+from atrc.tasks.base import Across, Task, alone, masked_mean
+
+# b batch, h w image, r centroids
+
+
+class NormalMap(tv_tensors.Mask):
+    """Unit vectors (3 h w) in the camera frame; a mirror negates x."""
+
+
+@TF.register_kernel(functional="horizontal_flip", tv_tensor_cls=NormalMap)
+def _flip_normals(inpt: NormalMap, **kwargs: Any) -> NormalMap:
+    flipped = TF.horizontal_flip_mask(inpt.as_subclass(torch.Tensor))
+    return NormalMap(flipped * flipped.new_tensor([-1.0, 1.0, 1.0]).view(3, 1, 1))
+
+
+def sphere(count: int) -> tuple[tuple[float, float, float], ...]:
+    """Return `count` directions spread evenly over the sphere (a Fibonacci lattice)."""
+    index = np.arange(count)
+    z = 1 - (2 * index + 1) / count
+    angle = np.pi * (3 - np.sqrt(5)) * index
+    radius = np.sqrt(1 - z * z)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), z], 1).round(6)
+    return tuple((float(x), float(y), float(z)) for x, y, z in points)
+
+
+@dataclass(frozen=True)
+class SurfaceNormals(Task):
+    """A direction per pixel. Truth: unit vectors; L1 of the normalised prediction; mErr.
+
+    Regions are the nearest of the centroids, which the data set computes by k-means of its training normals.
+    """
+
+    name: str = "normals"
+    centroids: tuple[tuple[float, float, float], ...] = field(default=sphere(40), repr=False)
+    weight: float = field(default=10.0, kw_only=True)
+
+    metric_name: ClassVar[str] = "mErr"
+    unit: ClassVar[str] = "deg"
+    truth_type: ClassVar[type[tv_tensors.TVTensor]] = NormalMap
+
+    @property
+    def channels(self) -> int:
+        return 3
+
+    @property
+    def regions(self) -> int:
+        return len(self.centroids)
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b 3 h w"],
+        truth: Float[Tensor, "b 3 h w"],
+        valid: Bool[Tensor, "b h w"],
+        across: Across = alone,
+    ) -> Float[Tensor, ""]:
+        return masked_mean((F.normalize(logits, dim=1) - truth).abs().sum(1), valid, across)
+
+    def region_labels(self, truth: Float[Tensor, "b 3 h w"]) -> Int[Tensor, "b h w"]:
+        centroids = torch.tensor(self.centroids, dtype=truth.dtype, device=truth.device)
+        return torch.einsum("rd,bdhw->brhw", centroids, truth).argmax(1)
+
+    def decode(self, logits: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        return F.normalize(logits.float(), dim=1)
+
+    def metric(self) -> MeanAngularError:
+        return MeanAngularError()
+
+    def constant(
+        self, truth: Float[Tensor, "b 3 h w"], valid: Bool[Tensor, "b h w"]
+    ) -> Float[Tensor, "1 3 1 1"]:
+        normals = truth.movedim(1, -1)[valid]
+        centre = F.normalize(normals.mean(0), dim=0)
+        for _ in range(100):  # Weiszfeld's iteration towards the direction with the least mean angle
+            angle = torch.acos((normals @ centre).clamp(-1, 1)).clamp(min=1e-3)
+            # d(angle)/d(centre) has length 1 in the tangent plane: weigh by 1 / sin(angle)
+            centre = F.normalize((normals / torch.sin(angle).clamp(min=1e-3)[:, None]).mean(0), dim=0)
+        return centre.view(1, 3, 1, 1)
+
+    def colour(self, decoded: Float[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        return ((decoded.transpose(1, 2, 0) + 1) * 127.5).round().clip(0, 255).astype(np.uint8)

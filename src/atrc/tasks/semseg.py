@@ -1,0 +1,63 @@
+"""Semantic segmentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from atrc.metrics.dense import MeanIoU
+from atrc.tasks.base import Across, Task, alone, masked_cross_entropy
+from atrc.tasks.colours import paint_labels
+
+# b batch, k classes, h w image
+
+
+@dataclass(frozen=True)
+class SemanticSegmentation(Task):
+    """One class per pixel. Truth: class indices 0 .. k-1; cross entropy; mIoU; regions are the classes."""
+
+    name: str = "semseg"
+    num_classes: int = 40
+    class_names: tuple[str, ...] = ()
+    weight: float = field(default=1.0, kw_only=True)
+
+    metric_name: ClassVar[str] = "mIoU"
+    unit: ClassVar[str] = "%"
+
+    @property
+    def channels(self) -> int:
+        return self.num_classes
+
+    @property
+    def regions(self) -> int:
+        return self.num_classes
+
+    def loss(
+        self,
+        logits: Float[Tensor, "b k h w"],
+        truth: Int[Tensor, "b h w"],
+        valid: Bool[Tensor, "b h w"],
+        across: Across = alone,
+    ) -> Float[Tensor, ""]:
+        return masked_cross_entropy(logits, truth, valid, across)
+
+    def region_labels(self, truth: Int[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+        return truth
+
+    def decode(self, logits: Float[Tensor, "b k h w"]) -> Int[Tensor, "b h w"]:
+        return logits.argmax(1)
+
+    def metric(self) -> MeanIoU:
+        return MeanIoU(self.num_classes)
+
+    def constant(self, truth: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Int[Tensor, "1 1 1"]:
+        # Predicting one class everywhere scores its share / (classes that occur): the most frequent is best.
+        return torch.bincount(truth[valid].flatten().long(), minlength=1).argmax().view(1, 1, 1)
+
+    def colour(self, decoded: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        return paint_labels(decoded, self.num_classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -57,15 +57,18 @@ class ATRC(Distillation):
         self.label_tasks = genotype.label_tasks
         attention_channels = attention_channels or channels // 2
         make_block = make_block or _fixed_blocks(genotype, channels, attention_channels)
-        self.rows = nn.ModuleDict()
+        rows = {}
         for target in genotype.targets:
             blocks = {source: make_block(target, source) for source in genotype.sources}
-            self.rows[target] = _Row(
-                {source: block for source, block in blocks.items() if block is not None},
-                channels,
-                attention_channels,
-                dropout,
-            )
+            kept = {source: block for source, block in blocks.items() if block is not None}
+            rows[target] = _Row(kept, channels, attention_channels, dropout)
+        self.rows: Mapping[str, _Row] = nn.ModuleDict(rows)  # type: ignore[assignment]
+
+    def blocks(self) -> Iterator[tuple[tuple[str, str], nn.Module]]:
+        """Yield ((target, source), block) for every pair that has a block."""
+        for target, row in self.rows.items():
+            for source, block in row.blocks.items():
+                yield (target, source), block
 
     def forward(
         self,

@@ -1,0 +1,95 @@
+"""A relaxed context pooling block: a mixture of candidates that the search narrows down to one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from atrc.contexts import ContextPooling
+
+# b batch, c feature channels, d attention channels, t / s target / source label regions, h w grid,
+# k candidates
+
+
+class Mixture(nn.Module):
+    """All candidates of one pair, weighed by a Gumbel-softmax sample of the architecture parameters alpha.
+
+    While training, `sample` draws the weights of a step. In evaluation, and for good once the block is fixed,
+    the most probable candidate runs alone. Source: Sec. 3.3, Eq. 6 and 7.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, contexts: Sequence[str], channels: int, attention_channels: int) -> None:
+        """Make one block per candidate.
+
+        Args:
+            contexts: The candidates; "none" contributes zeros.
+            channels: Channels c of the features.
+            attention_channels: Channels d inside the blocks.
+        """
+        super().__init__()
+        self.contexts = tuple(contexts)
+        self.attention_channels = attention_channels
+        self.candidates = nn.ModuleDict(
+            {
+                context: ContextPooling(context, channels, attention_channels, affine_value=False)
+                for context in self.contexts
+                if context != "none"
+            }
+        )
+        self.alpha = nn.Parameter(torch.zeros(len(self.contexts)))
+        self.register_buffer("fixed", torch.tensor(False))
+        self.weights: Float[Tensor, " k"] | None = None
+
+    @property
+    def choice(self) -> str:
+        """The most probable candidate."""
+        return self.contexts[int(self.alpha.argmax())]
+
+    def probabilities(self) -> Float[Tensor, " k"]:
+        """Return p_alpha over the candidates."""
+        return self.alpha.softmax(0)
+
+    def entropy(self) -> Float[Tensor, ""]:
+        """Return the entropy of p_alpha [nat]; a fixed block's is constant."""
+        alpha = self.alpha.detach() if self.fixed else self.alpha
+        return torch.distributions.Categorical(logits=alpha).entropy()
+
+    def sample(self, noise: Float[Tensor, " k"], temperature: float) -> None:
+        """Set the weights of the coming step from standard Gumbel noise. Source: Eq. 7."""
+        self.weights = ((self.alpha.log_softmax(0) + noise) / temperature).softmax(0)
+
+    def fix_if_decided(self, lead: float) -> bool:
+        """Fix the block for good once the best probability leads the second by `lead`; True if it was now."""
+        first, second = self.probabilities().detach().topk(2).values.tolist()
+        if self.fixed or first - second < lead:
+            return False
+        self.fixed.fill_(True)
+        self.alpha.grad = None
+        return True
+
+    def forward(
+        self,
+        target: Float[Tensor, "b c h w"],
+        source: Float[Tensor, "b c h w"],
+        target_regions: Float[Tensor, "b t h w"] | None = None,
+        source_regions: Float[Tensor, "b s h w"] | None = None,
+    ) -> Float[Tensor, "b d h w"]:
+        """Return the weighed contexts; see `ContextPooling`."""
+        features = target, source, target_regions, source_regions
+        nothing = target.new_zeros(target.shape[0], self.attention_channels, *target.shape[2:])
+        if self.fixed or not self.training or self.weights is None:
+            return self.candidates[self.choice](*features) if self.choice != "none" else nothing
+        weighed = zip(self.contexts, self.weights.to(target.dtype), strict=True)
+        return sum(
+            (
+                weight * self.candidates[context](*features)
+                for context, weight in weighed
+                if context != "none"
+            ),
+            nothing,
+        )

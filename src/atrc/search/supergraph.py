@@ -1,0 +1,83 @@
+"""The supergraph: an ATRC module whose blocks are mixtures, and the steps of its search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from atrc.distillation import ATRC
+from atrc.genotype import Genotype, SearchSpace
+from atrc.search.mixture import Mixture
+
+
+def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> Callable[[int], ATRC]:
+    """Return a factory, channels -> ATRC, whose every block is a mixture; dropout is off while searching."""
+    space = SearchSpace(tuple(tasks))
+
+    def make(channels: int) -> ATRC:
+        d = attention_channels or channels // 2
+        return ATRC(
+            space,
+            channels,
+            d,
+            make_block=lambda target, source: Mixture(space.candidates(target, source), channels, d),
+            dropout=0.0,
+        )
+
+    return make
+
+
+class Supergraph:
+    """The mixtures of a network, and what a search does to them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        """Find the mixtures of a network."""
+        self.mixtures: dict[tuple[str, str], Mixture] = {
+            pair: block
+            for module in network.modules()
+            if isinstance(module, ATRC)
+            for pair, block in module.blocks()
+            if isinstance(block, Mixture)
+        }
+
+    def __iter__(self) -> Iterator[Mixture]:
+        return iter(self.mixtures.values())
+
+    def alphas(self) -> list[nn.Parameter]:
+        """Return the architecture parameters."""
+        return [mixture.alpha for mixture in self]
+
+    def sample(self, temperature: float, seed: int) -> None:
+        """Draw the weights of one step; the same seed draws the same noise on every device and process."""
+        generator = torch.Generator().manual_seed(seed)
+        for mixture in self:
+            uniform = torch.rand(len(mixture.contexts), generator=generator).clamp(1e-9, 1 - 1e-7)
+            mixture.sample(-(-uniform.log()).log().to(mixture.alpha), temperature)
+
+    def entropy(self) -> Float[Tensor, ""]:
+        """Return the mean entropy over all blocks [nat]."""
+        return torch.stack([mixture.entropy() for mixture in self]).mean()
+
+    def fix(self, lead: float) -> list[tuple[str, str, str]]:
+        """Fix the blocks that have decided; return them as (target, source, context)."""
+        return [
+            (*pair, mixture.choice) for pair, mixture in self.mixtures.items() if mixture.fix_if_decided(lead)
+        ]
+
+    def genotype(self, step: int = 0) -> Genotype:
+        """Return the most probable context of every pair."""
+        contexts: dict[str, dict[str, str]] = {}
+        for (target, source), mixture in self.mixtures.items():
+            contexts.setdefault(target, {})[source] = mixture.choice
+        return Genotype(contexts, step)
+
+    def probabilities(self) -> dict[str, float]:
+        """Return p_alpha of every candidate, named `target/source/context`."""
+        return {
+            f"{target}/{source}/{context}": probability
+            for (target, source), mixture in self.mixtures.items()
+            for context, probability in zip(mixture.contexts, mixture.probabilities().tolist(), strict=True)
+        }

@@ -132,10 +132,7 @@ class Genotype:
             raise UserError(f"no published genotype '{name}'; there are: {', '.join(PUBLISHED)}")
         tasks, rows = PUBLISHED[name]
         return cls(
-            {
-                t: {s: CONTEXTS[i] for s, i in zip(tasks, row, strict=True)}
-                for t, row in zip(tasks, rows, strict=True)
-            }
+            {t: {s: CONTEXTS[i] for s, i in zip(tasks, row, strict=True)} for t, row in zip(tasks, rows, strict=True)}
         )
 
     @classmethod
@@ -149,9 +146,7 @@ class Genotype:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(
-                f"no genotype file '{path}'; published ones by name: {', '.join(PUBLISHED)}"
-            ) from None
+            raise UserError(f"no genotype file '{path}'; published ones by name: {', '.join(PUBLISHED)}") from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise UserError(f"genotype file '{path}' cannot be read as JSON: {error}") from None
         try:
@@ -169,9 +164,7 @@ class Genotype:
     def __str__(self) -> str:
         width = max(map(len, (*self.targets, *self.sources, *CONTEXTS))) + 2
         lines = ["target".ljust(width) + "".join(s.ljust(width) for s in self.sources)]
-        lines += [
-            t.ljust(width) + "".join(c.ljust(width) for c in row.values()) for t, row in self.contexts.items()
-        ]
+        lines += [t.ljust(width) + "".join(c.ljust(width) for c in row.values()) for t, row in self.contexts.items()]
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -180,9 +173,7 @@ def _parse(content: object) -> tuple[dict[str, dict[str, str]], int]:
     if not isinstance(content, dict) or not isinstance(rows, dict):
         raise UserError('expected an object with "contexts" (context names) or "data" (published integers)')
     if content.get("version", VERSION) != VERSION:
-        raise UserError(
-            f"format version {content['version']} is not {VERSION}, which this atrc reads; upgrade"
-        )
+        raise UserError(f"format version {content['version']} is not {VERSION}, which this atrc reads; upgrade")
     if not all(isinstance(row, dict) for row in rows.values()):
         raise UserError("every target needs an object {source: context}")
     step = content.get("step", 0)
@@ -197,8 +188,7 @@ def _context_name(target: str, source: str, context: object) -> str:
     if isinstance(context, str):
         return context
     raise UserError(
-        f"context {context!r} of target '{target}', source '{source}': "
-        f"expected 0 to 4 or one of {', '.join(CONTEXTS)}"
+        f"context {context!r} of target '{target}', source '{source}': expected 0 to 4 or one of {', '.join(CONTEXTS)}"
     )
 
 

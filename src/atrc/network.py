@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,6 +40,9 @@ class MultiTaskNetwork(nn.Module):
     With one task it is the single-task baseline, with `NoDistillation` the multi-task baseline.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         tasks: Sequence[Task],
@@ -55,6 +59,8 @@ class MultiTaskNetwork(nn.Module):
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = backbone
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         self.neck = ConcatNeck(backbone.channels)
         shared, channels = self.neck.channels, self.neck.channels // 4
         self.distillation = make_distillation(channels) if make_distillation else NoDistillation()
@@ -64,7 +70,8 @@ class MultiTaskNetwork(nn.Module):
         self.final = nn.ModuleDict({t.name: final_layer(channels, t.channels) for t in self.tasks})
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
-        shared = self.neck(self.backbone(image))
+        """Predict every task for RGB images in [0, 1] of any size."""
+        shared = self.neck(self.backbone((image - self.mean) / self.std))
         features = {name: head(shared) for name, head in self.heads.items()}
         auxiliary = {name: head(shared.detach()) for name, head in self.auxiliary.items()}
         refined = self.distillation(features, auxiliary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -25,7 +25,7 @@ class MeanIoU(Metric):
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.long), "sum")
 
     def update(
-        self, preds: Int[Tensor, "b h w"], target: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
+        self, preds: Integer[Tensor, "b h w"], target: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
     ) -> None:
         """Count predicted labels against true ones."""
         self.confusion += confusion_matrix(preds, target, valid, self.num_classes)
@@ -103,7 +103,7 @@ class MaxFMeasure(Metric):
         self.add_state("actual", torch.zeros((), dtype=torch.long), "sum")
 
     def update(
-        self, preds: Float[Tensor, "b h w"], target: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
+        self, preds: Float[Tensor, "b h w"], target: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
     ) -> None:
         """Count pixels whose probability is over each threshold."""
         probability, positive = preds[valid], target[valid] > 0
@@ -118,5 +118,5 @@ class MaxFMeasure(Metric):
         return f_measure(self.true_positives, self.predicted, self.actual, self.beta_squared).max()
 
 
-def _over(bins: Int[Tensor, " n"]) -> Int[Tensor, " t"]:
+def _over(bins: Integer[Tensor, " n"]) -> Integer[Tensor, " t"]:
     return torch.bincount(bins, minlength=20)[1:].flip(0).cumsum(0).flip(0)

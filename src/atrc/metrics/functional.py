@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from atrc.errors import UserError
@@ -14,8 +14,8 @@ from atrc.errors import UserError
 
 
 def confusion_matrix(
-    preds: Int[Tensor, "*n"], target: Int[Tensor, "*n"], valid: Bool[Tensor, "*n"], num_classes: int
-) -> Int[Tensor, "k k"]:
+    preds: Integer[Tensor, "*n"], target: Integer[Tensor, "*n"], valid: Bool[Tensor, "*n"], num_classes: int
+) -> Integer[Tensor, "k k"]:
     """Count pixels by (true class, predicted class).
 
     >>> p, t = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
@@ -26,14 +26,14 @@ def confusion_matrix(
     return torch.bincount(index, minlength=num_classes**2).view(num_classes, num_classes)
 
 
-def intersection_over_union(confusion: Int[Tensor, "k k"]) -> Float[Tensor, " k"]:
+def intersection_over_union(confusion: Integer[Tensor, "k k"]) -> Float[Tensor, " k"]:
     """Return the IoU of every class in [0, 1]; NaN for a class in neither truth nor predictions."""
     confusion = confusion.double()
     hit = confusion.diagonal()
     return hit / (confusion.sum(0) + confusion.sum(1) - hit)
 
 
-def mean_iou(confusion: Int[Tensor, "k k"]) -> Float[Tensor, ""]:
+def mean_iou(confusion: Integer[Tensor, "k k"]) -> Float[Tensor, ""]:
     """Average the IoU over the classes that occur, from one matrix for the whole data set.
 
     >>> float(mean_iou(torch.tensor([[1, 1], [0, 1]])))
@@ -42,9 +42,7 @@ def mean_iou(confusion: Int[Tensor, "k k"]) -> Float[Tensor, ""]:
     return intersection_over_union(confusion).nanmean()
 
 
-def angular_error(
-    preds: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, "b h w"]:
+def angular_error(preds: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
     """Return the angle between two fields of directions [deg], of any non-zero lengths.
 
     By atan2 of the cross and dot products, exact also where the angle is tiny and acos is not.
@@ -53,9 +51,7 @@ def angular_error(
     return torch.rad2deg(torch.atan2(cross, (preds * target).sum(1)))
 
 
-def f_measure(
-    true_positives: Tensor, predicted: Tensor, actual: Tensor, beta_squared: float
-) -> Float[Tensor, " t"]:
+def f_measure(true_positives: Tensor, predicted: Tensor, actual: Tensor, beta_squared: float) -> Float[Tensor, " t"]:
     """Return F = (1 + b2) P R / (b2 P + R); 0 where nothing is predicted or nothing is there.
 
     >>> f_measure(torch.tensor([3]), torch.tensor([4]), torch.tensor([8]), 1.0).tolist()
@@ -65,9 +61,7 @@ def f_measure(
     return ((1 + beta_squared) * true_positives / weighted.clamp(min=1)).double()
 
 
-def delta_m(
-    results: Mapping[str, float], baseline: Mapping[str, float], higher_is_better: Mapping[str, bool]
-) -> float:
+def delta_m(results: Mapping[str, float], baseline: Mapping[str, float], higher_is_better: Mapping[str, bool]) -> float:
     """Return the average gain per task over single-task baselines [%]; negative is a drop.
 
     >>> better = {"semseg": True, "depth": False}

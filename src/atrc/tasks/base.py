@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from torch import Tensor
 from torchmetrics import Metric
 from torchvision import tv_tensors
@@ -62,7 +62,7 @@ class Task(abc.ABC):
         """Return the mean loss over valid pixels; 0 where there are none."""
 
     @abc.abstractmethod
-    def region_labels(self, truth: Shaped[Tensor, "b *_ h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Shaped[Tensor, "b *_ h w"]) -> Integer[Tensor, "b h w"]:
         """Return the label region of every pixel of the truth."""
 
     @abc.abstractmethod
@@ -74,9 +74,7 @@ class Task(abc.ABC):
         """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`."""
 
     @abc.abstractmethod
-    def constant(
-        self, truth: Shaped[Tensor, "b *_ h w"], valid: Bool[Tensor, "b h w"]
-    ) -> Shaped[Tensor, "1 *_ 1 1"]:
+    def constant(self, truth: Shaped[Tensor, "b *_ h w"], valid: Bool[Tensor, "b h w"]) -> Shaped[Tensor, "1 *_ 1 1"]:
         """Return the constant decoded prediction that suits this truth best: the score to beat."""
 
     @abc.abstractmethod
@@ -84,7 +82,7 @@ class Task(abc.ABC):
         """Paint one decoded prediction or truth for people to read."""
 
     def region_weights(
-        self, labels: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
+        self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
     ) -> Float[Tensor, " r"] | None:
         """Weights of the label regions in the auxiliary loss; None weighs all alike."""
         return None
@@ -116,7 +114,7 @@ def masked_mean(
 
 def masked_cross_entropy(
     logits: Float[Tensor, "b k h w"],
-    labels: Int[Tensor, "b h w"],
+    labels: Integer[Tensor, "b h w"],
     valid: Bool[Tensor, "b h w"],
     across: Across = alone,
     weights: Float[Tensor, " k"] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Integer, UInt8
 
 
 @cache
@@ -42,7 +42,7 @@ def _oklab_to_srgb(lab: Float[np.ndarray, "k 3"]) -> UInt8[np.ndarray, "k 3"]:
     return np.round(255 * srgb).astype(np.uint8)
 
 
-def paint_labels(labels: Int[np.ndarray, "h w"], count: int) -> UInt8[np.ndarray, "h w 3"]:
+def paint_labels(labels: Integer[np.ndarray, "h w"], count: int) -> UInt8[np.ndarray, "h w 3"]:
     """Paint class indices."""
     return palette(count)[labels]
 

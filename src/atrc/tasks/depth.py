@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
@@ -62,7 +62,7 @@ class Depth(Task):
     ) -> Float[Tensor, ""]:
         return masked_mean((logits[:, 0] - truth).abs(), valid, across)
 
-    def region_labels(self, truth: Float[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Float[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
         share = torch.log(truth.clamp(min=1e-6) / self.nearest) / math.log(self.farthest / self.nearest)
         return (share * self.bins).nan_to_num(0).long().clamp(0, self.bins - 1)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -44,7 +44,7 @@ class Boundaries(Task):
     def loss(
         self,
         logits: Float[Tensor, "b 1 h w"],
-        truth: Int[Tensor, "b h w"],
+        truth: Integer[Tensor, "b h w"],
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
@@ -54,11 +54,11 @@ class Boundaries(Task):
         return masked_mean(weights * losses, valid, across)
 
     def region_weights(
-        self, labels: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
+        self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
     ) -> Float[Tensor, " 2"]:
         return torch.tensor([1 - self.positive_weight, self.positive_weight], device=labels.device)
 
-    def region_labels(self, truth: Int[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Integer[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
         return (truth > 0).long()
 
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
@@ -67,10 +67,8 @@ class Boundaries(Task):
     def metric(self) -> Metric:
         raise AssertionError
 
-    def constant(self, truth: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
+    def constant(self, truth: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
         return torch.ones(1, 1, 1)
 
-    def colour(
-        self, decoded: Float[np.ndarray, "h w"] | Int[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_scalar(decoded.astype(np.float32), 0, 1, "gray_r")

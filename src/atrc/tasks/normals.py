@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
@@ -71,7 +71,7 @@ class SurfaceNormals(Task):
     ) -> Float[Tensor, ""]:
         return masked_mean((F.normalize(logits, dim=1) - truth).abs().sum(1), valid, across)
 
-    def region_labels(self, truth: Float[Tensor, "b 3 h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Float[Tensor, "b 3 h w"]) -> Integer[Tensor, "b h w"]:
         centroids = torch.tensor(self.centroids, dtype=truth.dtype, device=truth.device)
         return torch.einsum("rd,bdhw->brhw", centroids, truth).argmax(1)
 
@@ -81,9 +81,7 @@ class SurfaceNormals(Task):
     def metric(self) -> MeanAngularError:
         return MeanAngularError()
 
-    def constant(
-        self, truth: Float[Tensor, "b 3 h w"], valid: Bool[Tensor, "b h w"]
-    ) -> Float[Tensor, "1 3 1 1"]:
+    def constant(self, truth: Float[Tensor, "b 3 h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 3 1 1"]:
         normals = truth.movedim(1, -1)[valid]
         centre = F.normalize(normals.mean(0), dim=0)
         for _ in range(100):  # Weiszfeld's iteration towards the direction with the least mean angle

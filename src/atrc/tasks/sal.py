@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from atrc.metrics.dense import MaxFMeasure
@@ -38,7 +38,7 @@ class Saliency(Task):
     def loss(
         self,
         logits: Float[Tensor, "b 2 h w"],
-        truth: Int[Tensor, "b h w"],
+        truth: Integer[Tensor, "b h w"],
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
@@ -46,13 +46,13 @@ class Saliency(Task):
         return masked_cross_entropy(logits, truth, valid, across, weights)
 
     def region_weights(
-        self, labels: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
+        self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
     ) -> Float[Tensor, " 2"]:
         positives = across((valid & (labels > 0)).sum().float())
         share = positives / across(valid.sum().float()).clamp(min=1)
         return torch.stack([share, 1 - share])
 
-    def region_labels(self, truth: Int[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Integer[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
         return truth
 
     def decode(self, logits: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
@@ -61,10 +61,8 @@ class Saliency(Task):
     def metric(self) -> MaxFMeasure:
         return MaxFMeasure()
 
-    def constant(self, truth: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
+    def constant(self, truth: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
         return torch.ones(1, 1, 1)
 
-    def colour(
-        self, decoded: Float[np.ndarray, "h w"] | Int[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_scalar(decoded.astype(np.float32), 0, 1, "inferno")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from atrc.metrics.dense import MeanIoU
@@ -40,24 +40,24 @@ class SemanticSegmentation(Task):
     def loss(
         self,
         logits: Float[Tensor, "b k h w"],
-        truth: Int[Tensor, "b h w"],
+        truth: Integer[Tensor, "b h w"],
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
         return masked_cross_entropy(logits, truth, valid, across)
 
-    def region_labels(self, truth: Int[Tensor, "b h w"]) -> Int[Tensor, "b h w"]:
+    def region_labels(self, truth: Integer[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
         return truth
 
-    def decode(self, logits: Float[Tensor, "b k h w"]) -> Int[Tensor, "b h w"]:
+    def decode(self, logits: Float[Tensor, "b k h w"]) -> Integer[Tensor, "b h w"]:
         return logits.argmax(1)
 
     def metric(self) -> MeanIoU:
         return MeanIoU(self.num_classes)
 
-    def constant(self, truth: Int[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Int[Tensor, "1 1 1"]:
+    def constant(self, truth: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Integer[Tensor, "1 1 1"]:
         # Predicting one class everywhere scores its share / (classes that occur): the most frequent is best.
         return torch.bincount(truth[valid].flatten().long(), minlength=1).argmax().view(1, 1, 1)
 
-    def colour(self, decoded: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    def colour(self, decoded: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_labels(decoded, self.num_classes)

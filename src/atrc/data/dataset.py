@@ -1,0 +1,120 @@
+"""What every data set shares: ids, tasks, and samples with validity decided once."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Shaped, UInt8
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from atrc.data.sample import Sample
+from atrc.errors import UserError
+from atrc.tasks import Task, select_tasks
+
+Label = tuple[Shaped[np.ndarray, "*_"], Bool[np.ndarray, "h w"]]  # truth and where it is valid
+
+
+class MultiTaskDataset(Dataset[Sample], abc.ABC):
+    """Images of one split of a folder, with the labels of some tasks.
+
+    Attributes:
+        layout: What the folder is, in words, for the metadata of a run.
+        tasks: The tasks whose labels are read.
+        ids: One name per image.
+    """
+
+    layout: ClassVar[str]
+
+    def __init__(self, root: str | Path, split: str, tasks: Sequence[str] | None = None) -> None:
+        """Open a split.
+
+        Args:
+            root: The data set's folder.
+            split: "train" or "val".
+            tasks: Names of the tasks to read, in order; all by default.
+
+        Raises:
+            UserError: The folder, the split or a task is not there.
+        """
+        self.root, self.split = Path(root), split
+        if not self.root.is_dir():
+            raise UserError(f"{root}: no such data set folder")
+        self.tasks = select_tasks(self.available_tasks(), tasks)
+        self.ids = self.read_ids()
+
+    @abc.abstractmethod
+    def available_tasks(self) -> tuple[Task, ...]:
+        """Return every task that this layout labels."""
+
+    @abc.abstractmethod
+    def read_ids(self) -> list[str]:
+        """Return the ids of the split."""
+
+    @abc.abstractmethod
+    def read_image(self, id: str) -> UInt8[np.ndarray, "h w 3"]:
+        """Return an image."""
+
+    @abc.abstractmethod
+    def read_label(self, task: Task, id: str) -> Label:
+        """Return the truth of a task, (h w) or (3 h w), and where it is valid."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        id = self.ids[index]
+        image = self.read_image(id)
+        sample: Sample = {
+            "id": id,
+            "size": image.shape[:2],
+            "image": tv_tensors.Image(torch.from_numpy(image.transpose(2, 0, 1).copy())),
+            "truth": {},
+            "valid": {},
+        }
+        for task in self.tasks:
+            truth, valid = self.read_label(task, id)
+            if truth.shape[-2:] != image.shape[:2]:
+                raise UserError(
+                    f"{self.root}: image '{id}' is {image.shape[0]}x{image.shape[1]} pixels but its {task.name} label "
+                    f"is {truth.shape[-2]}x{truth.shape[-1]}; labels must have the size of their image"
+                )
+            sample["truth"][task.name] = task.truth_type(torch.from_numpy(np.ascontiguousarray(truth)))
+            sample["valid"][task.name] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(valid)))
+        return sample
+
+    def class_names(self) -> tuple[str, ...] | None:
+        """Return the class names of a rendered Rooms folder, None elsewhere."""
+        path = self.root / "rooms.json"
+        return tuple(json.loads(path.read_text(encoding="utf-8"))["classes"]) if path.exists() else None
+
+
+def class_labels(
+    array: Shaped[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"], num_classes: int, path: Path
+) -> Label:
+    """Check class indices 0 .. num_classes - 1 where valid; elsewhere they become 0."""
+    if array.ndim != 2:
+        raise UserError(f"{path}: a label map has one channel, this has shape {array.shape}; save class indices")
+    labels = np.where(valid, array, 0).astype(np.uint8)
+    if labels.max(initial=0) >= num_classes:
+        raise UserError(
+            f"{path}: class index {int(labels.max())} is out of range 0..{num_classes - 1}; "
+            "fix the label or the number of classes"
+        )
+    return labels, valid
+
+
+def unit_normals(array: Shaped[np.ndarray, "h w 3"], path: Path) -> Label:
+    """Return unit vectors (3 h w), valid where the vector is finite and not zero."""
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise UserError(f"{path}: normals have three channels, this has shape {array.shape}")
+    length = np.linalg.norm(array, axis=2)
+    valid = np.isfinite(length) & (length > 0.5)
+    unit = np.where(valid[..., None], array / np.where(valid, length, 1)[..., None], 0)
+    return unit.transpose(2, 0, 1).astype(np.float32), valid

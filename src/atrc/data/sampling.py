@@ -1,0 +1,102 @@
+"""Which images make up a training step: a pure function of the seed and the step, so that any step can be redone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from atrc.data.sample import Sample
+from atrc.data.transforms import Transform
+
+Draw = tuple[int, int]  # image index, seed of its augmentation
+
+
+class StepSampler(Sampler[list[Draw]]):
+    """Batches of (image, augmentation seed), one per step, shuffled anew in every pass over the images.
+
+    Rank r of n gets items r, r + n, .. of each global batch, so n processes see together what one would see.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        *,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Plan the steps.
+
+        Args:
+            images: Images in the data set.
+            batch_size: Images of a step, over all processes.
+            steps: Steps in all.
+            seed: Fixes every draw.
+            start: The first step to yield, when a run resumes.
+            rank: This process.
+            world: Number of processes.
+        """
+        self.images, self.batch_size, self.steps, self.seed = images, batch_size, steps, seed
+        self.start, self.rank, self.world = start, rank, world
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for step in range(self.start, self.steps):
+            yield self.batch(step)[self.rank :: self.world]
+
+    def batch(self, step: int) -> list[Draw]:
+        """Return the global batch of a step."""
+        positions = range(step * self.batch_size, (step + 1) * self.batch_size)
+        return [(self._image(position), hash_seed(self.seed, 1, position)) for position in positions]
+
+    def _image(self, position: int) -> int:
+        epoch, place = divmod(position, self.images)
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.images)
+        return int(self._order[place])
+
+
+def hash_seed(*parts: int) -> int:
+    """Mix integers into one 63-bit seed.
+
+    >>> hash_seed(0, 1) == hash_seed(0, 1) != hash_seed(1, 0)
+    True
+    """
+    low, high = np.random.SeedSequence(parts).generate_state(2, np.uint32).tolist()
+    return (high << 31) ^ low
+
+
+class Augmented(Dataset[Sample]):
+    """A data set under a random transform, drawn from the seed that comes with each index."""
+
+    def __init__(self, dataset: Dataset[Sample], transform: Transform) -> None:
+        self.dataset, self.transform = dataset, transform
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        index, seed = draw
+        sample = self.dataset[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.transform(sample)
+
+
+class EverySampler(Sampler[int]):
+    """Every image once over all processes: ranks get disjoint shares, with nothing repeated to even them out."""
+
+    def __init__(self, images: int, rank: int = 0, world: int = 1) -> None:
+        self.indices = range(rank, images, world)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)

@@ -1,0 +1,1 @@
+"""Training, searching and evaluating on Lightning."""

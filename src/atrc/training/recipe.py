@@ -1,0 +1,152 @@
+"""Everything a run depends on: typed, and the same in YAML, on the command line and in a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass
+class DataConfig:
+    """Where the images come from and how they are augmented.
+
+    Attributes:
+        root: Data set folder (NYUD_MT, PASCAL_MT or Rooms).
+        tasks: Tasks to predict; all that the data set labels if empty.
+        crop: Height and width of training crops; evaluation pads to it [px].
+        batch_size: Images of a step, over all devices.
+        scale: Range of the random rescale.
+        workers: Loader processes per device; 0 loads in the training process.
+    """
+
+    root: str = "data/rooms"
+    tasks: list[str] = field(default_factory=list)
+    crop: tuple[int, int] = (425, 560)
+    batch_size: int = 8
+    scale: tuple[float, float] = (0.5, 2.0)
+    workers: int = 2
+
+
+@dataclass
+class NetworkConfig:
+    """What is trained.
+
+    Attributes:
+        backbone: A name from `atrc.backbones`.
+        pretrained: Start the backbone from ImageNet weights (fetched by timm).
+        distillation: "none" (the baselines) or "atrc".
+        genotype: For atrc: a file, a published name, one context for all pairs, or "random:SEED".
+        attention_channels: Channels inside the context blocks; half of the feature channels if not given.
+    """
+
+    backbone: str = "hrnet18"
+    pretrained: bool = False
+    distillation: Literal["none", "atrc"] = "none"
+    genotype: str | None = None
+    attention_channels: int | None = None
+
+
+@dataclass
+class OptimConfig:
+    """How the network's weights are trained. Source: Sec. A and the released settings.
+
+    Attributes:
+        steps: Iterations.
+        lr: Initial learning rate of SGD; decays as (1 - step / steps) ** power.
+        momentum: Momentum of SGD.
+        weight_decay: Weight decay of SGD.
+        power: Power of the decay.
+        warmup: Steps over which the learning rate first rises linearly.
+        clip: Largest norm of the weights' gradient; unlimited if not given.
+    """
+
+    steps: int = 40_000
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    power: float = 0.9
+    warmup: int = 0
+    clip: float | None = None
+
+
+@dataclass
+class SearchConfig:
+    """How the genotype is searched. Source: Sec. 3.3 and the released settings.
+
+    Attributes:
+        lr: Learning rate of Adam on the architecture parameters.
+        temperature: Gumbel-softmax temperature at the first and the last step.
+        entropy_weight: Weight of the mean entropy in the loss at the first and the last step.
+        lead: A block is fixed once its best probability leads the second by this much.
+        clip: Largest norm of the weights' gradient while searching.
+    """
+
+    lr: float = 5e-4
+    temperature: tuple[float, float] = (1.0, 0.05)
+    entropy_weight: tuple[float, float] = (-0.02, 0.06)
+    lead: float = 0.3
+    clip: float = 10.0
+
+
+@dataclass
+class Recipe:
+    """One run.
+
+    Attributes:
+        out: The run's folder.
+        data: Images and augmentation.
+        network: What is trained.
+        optim: How its weights are trained.
+        search: How a genotype is searched (`atrc search` only).
+        seed: Fixes initial weights, batches, augmentation and sampling.
+        validate_every: Steps between validations and checkpoints; only at the end if 0.
+        log_every: Steps between rows of metrics.csv.
+        precision: "32", "bf16", "16", or "auto": bf16 on GPUs that have it, else 32.
+        accelerator: As in Lightning: "auto", "cpu", "gpu" ..
+        devices: Number of devices.
+        deterministic: Use only deterministic kernels.
+    """
+
+    out: str = "runs/run"
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    seed: int = 0
+    validate_every: int = 2000
+    log_every: int = 50
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    accelerator: str = "auto"
+    devices: int = 1
+    deterministic: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.out)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+# What may change between a run and its continuation without making it another run.
+FREE = ("out", "data.root", "data.workers", "accelerator", "devices", "log_every")
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Name the keys, dotted, in which two recipes differ, leaving out what does not change the result."""
+    a, b = flatten(one), flatten(other)
+    return [key for key in dict.fromkeys([*a, *b]) if key not in FREE and a.get(key) != b.get(key)]
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested dictionaries into dotted keys; tuples become lists, as in YAML and JSON."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +19,7 @@ from atrc.tasks import Task
 # b batch, h w image
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """What a network returns: dictionaries by task.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from torchvision import tv_tensors
 # b batch, c channels of the prediction, r label regions, h w image
 
 Across = Callable[[Tensor], Tensor]
+Labelled = tuple[Tensor, Tensor]  # truth (b .. h w) and valid (b h w) of images of one size
 
 
 def alone(count: Tensor) -> Tensor:
@@ -70,12 +71,15 @@ class Task(abc.ABC):
         """Turn the network's output into what people and metrics read: labels, [m], unit vectors .."""
 
     @abc.abstractmethod
-    def metric(self) -> Metric:
-        """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`."""
+    def metric(self, *, fast: bool = False) -> Metric:
+        """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`.
+
+        `fast` asks for the approximation that validation while training may use, where there is one.
+        """
 
     @abc.abstractmethod
-    def constant(self, truth: Shaped[Tensor, "b *_ h w"], valid: Bool[Tensor, "b h w"]) -> Shaped[Tensor, "1 *_ 1 1"]:
-        """Return the constant decoded prediction that suits this truth best: the score to beat."""
+    def constant(self, images: Sequence[Labelled]) -> Shaped[Tensor, "1 *_ 1 1"]:
+        """Return the constant decoded prediction that suits these (truth, valid) best: the score to beat."""
 
     @abc.abstractmethod
     def colour(self, decoded: Shaped[np.ndarray, "*_ h w"]) -> UInt8[np.ndarray, "h w 3"]:

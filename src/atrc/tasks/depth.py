@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
 from atrc.metrics.dense import RootMeanSquareError
-from atrc.tasks.base import Across, Task, alone, masked_mean
+from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.colours import paint_scalar
 
 # b batch, h w image
@@ -69,11 +70,11 @@ class Depth(Task):
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
         return logits[:, 0].float()
 
-    def metric(self) -> RootMeanSquareError:
+    def metric(self, *, fast: bool = False) -> RootMeanSquareError:
         return RootMeanSquareError()
 
-    def constant(self, truth: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
-        return truth[valid].mean().view(1, 1, 1)
+    def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
+        return torch.cat([truth[valid] for truth, valid in images]).mean().view(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_scalar(1 / np.maximum(decoded, 1e-3), 1 / self.farthest, 1 / self.nearest, "turbo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
 from atrc.metrics.dense import MeanAngularError
-from atrc.tasks.base import Across, Task, alone, masked_mean
+from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 
 # b batch, h w image, r centroids
 
@@ -78,16 +79,16 @@ class SurfaceNormals(Task):
     def decode(self, logits: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         return F.normalize(logits.float(), dim=1)
 
-    def metric(self) -> MeanAngularError:
+    def metric(self, *, fast: bool = False) -> MeanAngularError:
         return MeanAngularError()
 
-    def constant(self, truth: Float[Tensor, "b 3 h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 3 1 1"]:
-        normals = truth.movedim(1, -1)[valid]
+    def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 3 1 1"]:
+        normals = torch.cat([truth.movedim(1, -1)[valid] for truth, valid in images])
+        normals = normals[:: max(1, len(normals) // 100_000)]  # enough for a direction
         centre = F.normalize(normals.mean(0), dim=0)
         for _ in range(100):  # Weiszfeld's iteration towards the direction with the least mean angle
-            angle = torch.acos((normals @ centre).clamp(-1, 1)).clamp(min=1e-3)
-            # d(angle)/d(centre) has length 1 in the tangent plane: weigh by 1 / sin(angle)
-            centre = F.normalize((normals / torch.sin(angle).clamp(min=1e-3)[:, None]).mean(0), dim=0)
+            sine = torch.linalg.cross(normals, centre.expand_as(normals)).norm(dim=1).clamp(min=1e-3)
+            centre = F.normalize((normals / sine[:, None]).mean(0), dim=0)
         return centre.view(1, 3, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:

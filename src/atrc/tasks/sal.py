@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from atrc.metrics.dense import MaxFMeasure
-from atrc.tasks.base import Across, Task, alone, masked_cross_entropy
+from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
 from atrc.tasks.colours import paint_scalar
 
 # b batch, h w image
@@ -58,10 +59,10 @@ class Saliency(Task):
     def decode(self, logits: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
         return logits.float().softmax(1)[:, 1]
 
-    def metric(self) -> MaxFMeasure:
+    def metric(self, *, fast: bool = False) -> MaxFMeasure:
         return MaxFMeasure()
 
-    def constant(self, truth: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Float[Tensor, "1 1 1"]:
+    def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
         return torch.ones(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

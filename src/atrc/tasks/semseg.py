@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from atrc.metrics.dense import MeanIoU
-from atrc.tasks.base import Across, Task, alone, masked_cross_entropy
+from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
 from atrc.tasks.colours import paint_labels
 
 # b batch, k classes, h w image
@@ -52,12 +53,13 @@ class SemanticSegmentation(Task):
     def decode(self, logits: Float[Tensor, "b k h w"]) -> Integer[Tensor, "b h w"]:
         return logits.argmax(1)
 
-    def metric(self) -> MeanIoU:
+    def metric(self, *, fast: bool = False) -> MeanIoU:
         return MeanIoU(self.num_classes)
 
-    def constant(self, truth: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]) -> Integer[Tensor, "1 1 1"]:
+    def constant(self, images: Sequence[Labelled]) -> Integer[Tensor, "1 1 1"]:
         # Predicting one class everywhere scores its share / (classes that occur): the most frequent is best.
-        return torch.bincount(truth[valid].flatten().long(), minlength=1).argmax().view(1, 1, 1)
+        labels = torch.cat([truth[valid] for truth, valid in images])
+        return torch.bincount(labels, minlength=1).argmax().view(1, 1, 1)
 
     def colour(self, decoded: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_labels(decoded, self.num_classes)

@@ -1,0 +1,100 @@
+"""Checkpoints: tensors and plain values only, written atomically, checked when read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atrc.errors import UserError
+from atrc.genotype import Genotype
+from atrc.network import MultiTaskNetwork
+from atrc.tasks import Task, tasks_from_dicts
+from atrc.training.build import build_network
+from atrc.training.recipe import NetworkConfig, Recipe, differences, flatten
+
+FORMAT, VERSION = "atrc-checkpoint", 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a run saves.
+
+    Attributes:
+        step: Finished steps.
+        phase: "train" or "search".
+        recipe: The run's recipe as plain values.
+        tasks: The tasks as plain values.
+        genotype: Contexts by target and source; None without ATRC.
+        layout: What the data set was.
+        network: State of the network.
+        training: State of optimiser and gradient scaler.
+    """
+
+    step: int
+    phase: str
+    recipe: dict[str, Any]
+    tasks: list[dict[str, Any]]
+    genotype: dict[str, dict[str, str]] | None
+    layout: str
+    network: dict[str, Any]
+    training: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write atomically: a reader finds the old file or the new one."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, "version": VERSION, **vars(self)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Checkpoint:
+        """Read a checkpoint without running any code that it holds.
+
+        Raises:
+            UserError: No such file, not a checkpoint of ours, or of a newer version.
+        """
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such checkpoint") from None
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise UserError(f"{path}: not a checkpoint of atrc")
+        if (version := content.pop("version", None)) != VERSION:
+            raise UserError(f"{path}: checkpoint version {version}, this atrc reads {VERSION}; upgrade atrc")
+        return cls(**content)
+
+    def require_recipe(self, recipe: Recipe, phase: str, path: Path) -> None:
+        """Refuse to continue another run than the one that was asked for."""
+        if self.phase != phase:
+            raise UserError(f"{path}: belongs to `atrc {self.phase}`, not to `atrc {phase}`; choose another --out")
+        changed = differences(self.recipe, recipe.to_dict())
+        if changed:
+            key = changed[0]
+            old, new = flatten(self.recipe).get(key), flatten(recipe.to_dict()).get(key)
+            raise UserError(
+                f"{path}: is of another recipe: {key} was {old}, now {new}; "
+                "restore the value, or start afresh with another --out"
+            )
+
+    def build(self) -> MultiTaskNetwork:
+        """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph."""
+        config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
+        genotype = Genotype(self.genotype) if self.genotype else None
+        network = build_network(config, self.read_tasks(), genotype, search=self.phase == "search")
+        network.load_state_dict(self.network)
+        return network.eval()
+
+    def read_tasks(self) -> tuple[Task, ...]:
+        """Return the tasks."""
+        return tasks_from_dicts(self.tasks)

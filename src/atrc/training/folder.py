@@ -1,0 +1,122 @@
+"""The folder of a run: configuration, versions, metrics and genotype, all readable without us."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from atrc import __version__
+from atrc.errors import UserError
+from atrc.training.recipe import Recipe
+
+
+class RunFolder:
+    """Paths and writers of one run."""
+
+    def __init__(self, recipe: Recipe, *, resume: bool) -> None:
+        """Open the folder.
+
+        Raises:
+            UserError: It holds a run and `resume` is off, or it cannot be written.
+        """
+        self.path = recipe.folder
+        if self.checkpoint.exists() and not resume:
+            raise UserError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / "config.yaml", yaml.safe_dump(plain(recipe.to_dict()), sort_keys=False))
+            write_text(self.path / "versions.json", json.dumps(versions(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def genotype(self) -> Path:
+        """The genotype, of a search the newest one."""
+        return self.path / "genotype.json"
+
+    @property
+    def results(self) -> Path:
+        """The final metrics."""
+        return self.path / "results.json"
+
+    def table(self, name: str, step: int) -> Table:
+        """Open a CSV table whose rows after `step` are dropped: a resumed run writes them again."""
+        return Table(self.path / f"{name}.csv", step)
+
+
+class Table:
+    """A CSV file that grows by one row per step."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        self.columns: list[str] = []
+        if path.exists():
+            rows = read_table(path)
+            kept = [row for row in rows if int(row["step"]) <= step] if step else []
+            self.columns = list(rows[0]) if rows else []
+            self._rewrite(kept)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        lines = [",".join(self.columns), *(",".join(row.values()) for row in rows)] if self.columns else []
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a row; the first one names the columns."""
+        row = {"step": step, **values}
+        fresh = not self.columns
+        self.columns = self.columns or list(row)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            if fresh:
+                writer.writeheader()
+            writer.writerow({key: f"{value:.10g}" for key, value in row.items()})
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table; a last row that a kill cut short is left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return list(csv.DictReader(lines))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file atomically."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """Turn tuples into lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computes, and the git state of the working directory if it has one."""
+    packages = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "numba")
+    found = {"atrc": __version__, "python": platform.python_version(), "machine": platform.platform()}
+    found |= {package: metadata.version(package) for package in packages}
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return found | ({"git": git.stdout.strip()} if git.returncode == 0 else {})

@@ -1,0 +1,268 @@
+"""The training loop, on Lightning Fabric: devices, precision and processes are Fabric's, the steps are ours.
+
+Everything random in a step is a function of the seed and the step, so a run that resumes at a step repeats exactly
+what an unbroken one does there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from atrc.data import MultiTaskDataset, open_dataset
+from atrc.data.centroids import normal_centroids
+from atrc.data.sample import Batch, collate
+from atrc.data.sampling import Augmented, StepSampler, hash_seed
+from atrc.data.transforms import training_transform
+from atrc.errors import UserError
+from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
+from atrc.training.build import build_network
+from atrc.training.checkpoint import Checkpoint
+from atrc.training.evaluate import Result, evaluate, evaluation_loader, results_to_dict
+from atrc.training.folder import RunFolder, Table, write_text
+from atrc.training.losses import task_losses, total_loss
+from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.recipe import Recipe
+from atrc.training.sync_batch_norm import synchronise
+
+
+def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress: bool = True) -> dict[str, Result]:
+    """Train a recipe, or search its genotype, into the run's folder; return the final metrics.
+
+    Args:
+        recipe: What to do.
+        search: Search over mixtures instead of training fixed blocks.
+        resume: Continue the folder's run from its last checkpoint, if it has one.
+        progress: Show progress bars.
+
+    Raises:
+        UserError: Something in the recipe or the data cannot be used, or a loss is not a finite number.
+    """
+    fabric = _fabric(recipe, search)
+    fabric.launch()
+    return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
+
+
+def _fabric(recipe: Recipe, search: bool) -> Fabric:
+    # After a block is fixed, its other candidates get no gradient: DDP must be told not to wait for them.
+    strategy = DDPStrategy(find_unused_parameters=search) if recipe.devices > 1 else "auto"
+    gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "32"
+    if precision == "16" and not gpu:
+        raise UserError("precision '16' needs a GPU; choose 32 or bf16 on a CPU")
+    name = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    try:
+        return Fabric(accelerator=recipe.accelerator, devices=recipe.devices, strategy=strategy, precision=name)  # type: ignore[arg-type]
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"accelerator '{recipe.accelerator}' with {recipe.devices} devices: {error}") from None
+
+
+class Fit:
+    """One run: its network, data, folder and loop."""
+
+    def __init__(self, fabric: Fabric, recipe: Recipe, *, search: bool, resume: bool, progress: bool) -> None:
+        self.fabric, self.recipe, self.progress = fabric, recipe, progress
+        if recipe.data.batch_size % fabric.world_size:
+            raise UserError(
+                f"data.batch_size {recipe.data.batch_size} does not divide over {fabric.world_size} devices"
+            )
+        if recipe.deterministic:
+            torch.use_deterministic_algorithms(True)
+        self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks)
+        self.val_set = open_dataset(recipe.data.root, "val", recipe.data.tasks)
+        with fabric.rank_zero_first():
+            self.tasks = with_centroids(self.train_set)
+            self.folder = RunFolder(recipe, resume=resume or fabric.global_rank > 0)
+        torch.manual_seed(recipe.seed)
+        network = build_network(recipe.network, self.tasks, search=search)
+        if fabric.world_size > 1:
+            synchronise(network, fabric.device.type)
+        self.phase = (SearchPhase if search else TrainPhase)(network, recipe)
+        self.network, self.optimizer = fabric.setup(network, self.phase.optimizer())
+        self.start = self._resume(resume)
+        fabric.barrier()
+
+    def _resume(self, resume: bool) -> int:
+        path = self.folder.checkpoint
+        if not (resume and path.exists()):
+            return 0
+        saved = Checkpoint.load(path)
+        saved.require_recipe(self.recipe, self.phase.name, path)
+        self.phase.network.load_state_dict(saved.network)
+        self.optimizer.load_state_dict(saved.training["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(saved.training["precision"])
+        return saved.step
+
+    def run(self) -> dict[str, Result]:
+        """Take the remaining steps, then evaluate."""
+        steps = self.recipe.optim.steps
+        self._open_logs()
+        self.network.train()
+        bar = tqdm(total=steps, initial=self.start, desc=self.phase.name, unit="step", disable=not self.progress)
+        began = time.perf_counter()
+        for step, batch in enumerate(self._batches(), self.start):
+            losses = self._step(step, batch)
+            done = step + 1
+            for message in self.phase.after(step):
+                bar.write(message)
+            if done % self.recipe.log_every == 0 or done == steps:
+                self._log(done, losses, bar)
+            if done < steps and self.recipe.validate_every and done % self.recipe.validate_every == 0:
+                self._validate(done)
+                self._save(done)
+            bar.update()
+        bar.close()
+        self._save(steps)
+        return self._finish(time.perf_counter() - began)
+
+    def _batches(self) -> Iterable[Batch]:
+        data, world = self.recipe.data, self.fabric.world_size
+        sampler = StepSampler(
+            len(self.train_set),
+            data.batch_size,
+            self.recipe.optim.steps,
+            self.recipe.seed,
+            start=self.start,
+            rank=self.fabric.global_rank,
+            world=world,
+        )
+        loader = DataLoader(
+            Augmented(self.train_set, training_transform(data.crop, data.scale)),
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=data.workers,
+            pin_memory=self.fabric.device.type == "cuda",
+        )
+        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+    def _step(self, step: int, batch: Batch) -> dict[str, Tensor]:
+        torch.manual_seed(hash_seed(self.recipe.seed, 2, step, self.fabric.global_rank))
+        self.phase.before(step)
+        output = self.network(batch["image"].float() / 255)
+        losses = task_losses(output, batch["truth"], batch["valid"], self.tasks, self._across)
+        total = total_loss(losses, self.tasks)
+        if (extra := self.phase.regulariser(step)) is not None:
+            total = total + extra
+        self._require_finite(step, batch, losses)
+        self.fabric.backward(total)
+        if self.phase.clip is not None:
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.phase.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return {"loss": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+
+    def _across(self, count: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return count
+        count = count.clone()
+        dist.all_reduce(count)
+        return count / self.fabric.world_size
+
+    def _require_finite(self, step: int, batch: Batch, losses: dict[str, Tensor]) -> None:
+        if bool(torch.stack(list(losses.values())).isfinite().all()):
+            return
+        bad = [name for name, loss in losses.items() if not loss.isfinite()]
+        raise UserError(
+            f"step {step + 1}: the loss of {', '.join(bad)} is not a finite number, images {', '.join(batch['id'])}; "
+            "lower optim.lr, set optim.clip, or look at these images with their labels"
+        )
+
+    def _open_logs(self) -> None:
+        if self.fabric.global_rank:
+            return
+        self.tables: dict[str, Table] = {
+            name: self.folder.table(name, self.start) for name in ("train", "val", "search")
+        }
+        self.writer = SummaryWriter(str(self.folder.path), purge_step=self.start or None)
+
+    def _log(self, step: int, losses: dict[str, Tensor], bar: tqdm) -> None:
+        names, values = list(losses), torch.stack(list(losses.values())).float()
+        means = self._across(values) if self.fabric.world_size > 1 else values
+        if self.fabric.global_rank:
+            return
+        row = self.phase.traces(step - 1) | dict(zip(names, means.tolist(), strict=True))
+        self.tables["train"].add(step, row)
+        for name, value in row.items():
+            self.writer.add_scalar(f"train/{name}", value, step)
+        bar.set_postfix(loss=f"{row['loss']:.3f}")
+        if probabilities := self.phase.probabilities():
+            self.tables["search"].add(step, probabilities)
+            for name, value in probabilities.items():
+                self.writer.add_scalar(f"search/{name}", value, step)
+
+    def _validate(self, step: int, *, fast: bool = True) -> dict[str, Result]:
+        data, fabric = self.recipe.data, self.fabric
+        loader = evaluation_loader(
+            self.val_set, data.crop, max(1, data.batch_size // fabric.world_size), data.workers, fabric.global_rank,
+            fabric.world_size,
+        )  # fmt: skip
+        results = evaluate(self.network, self.tasks, loader, device=fabric.device, fast=fast, progress=self.progress)
+        if fabric.global_rank == 0:
+            row = {f"{name}/{result.metric}": result.value for name, result in results.items()}
+            self.tables["val"].add(step, row)
+            for name, value in row.items():
+                self.writer.add_scalar(f"val/{name}", value, step)
+            if genotype := self.phase.genotype(step):
+                genotype.save(self.folder.genotype)
+        return results
+
+    def _save(self, step: int) -> None:
+        if self.fabric.global_rank == 0:
+            genotype = self.phase.genotype(step)
+            Checkpoint(
+                step=step,
+                phase=self.phase.name,
+                recipe=self.recipe.to_dict(),
+                tasks=tasks_to_dicts(self.tasks),
+                genotype=genotype.contexts if genotype else None,  # type: ignore[arg-type]
+                layout=self.train_set.layout,
+                network=self.phase.network.state_dict(),
+                training={
+                    "optimizer": self.optimizer.state_dict(),
+                    "precision": self.fabric.strategy.precision.state_dict(),
+                },
+            ).save(self.folder.checkpoint)
+        self.fabric.barrier()
+
+    def _finish(self, seconds: float) -> dict[str, Result]:
+        results = self._validate(self.recipe.optim.steps, fast=False)
+        if self.fabric.global_rank == 0:
+            content = {
+                "steps": self.recipe.optim.steps,
+                "seconds": round(seconds, 1),
+                "layout": self.train_set.layout,
+                "checkpoint": "last",
+                "results": results_to_dict(results),
+            }
+            write_text(self.folder.results, json.dumps(content, indent=2) + "\n")
+            self.writer.close()
+        self.fabric.barrier()
+        return results
+
+
+def with_centroids(dataset: MultiTaskDataset) -> tuple[Task, ...]:
+    """Return the data set's tasks, the normals' label regions being those of its training split."""
+    return tuple(
+        dataclasses.replace(task, centroids=_tuples(normal_centroids(dataset)))
+        if isinstance(task, SurfaceNormals)
+        else task
+        for task in dataset.tasks
+    )
+
+
+def _tuples(points: np.ndarray) -> tuple[tuple[float, float, float], ...]:
+    return tuple((float(x), float(y), float(z)) for x, y, z in points)

@@ -3,11 +3,13 @@
 One custom operator, `atrc::local_attention`, with one implementation per situation:
 
 - while exporting: tiles and `scaled_dot_product_attention`, which other runtimes know too;
-- everything else: the same tiles with a backward pass of their own.
+- on a CPU: a C++ kernel, built on first use;
+- without a compiler, or on another device: the same tiles with a backward pass of their own.
 
 Only query, key and value are kept for the backward pass; the weights are computed again.
 """
 
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from atrc.errors import UserError
+from atrc.ops import local_attention_native as native
 from atrc.ops import local_attention_tiles as tiles
 
 
@@ -66,7 +69,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
 @torch.library.custom_op("atrc::local_attention", mutates_args=())
 def _local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
     q, k, v = map(_computable, (query, key, value))
-    return tiles.forward(q, k, v, window).to(value.dtype)
+    return _kernels(q, window).forward(q, k, v, window).to(value.dtype)
 
 
 @torch.library.custom_op("atrc::local_attention_backward", mutates_args=())
@@ -74,8 +77,15 @@ def _local_attention_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     g, q, k, v = map(_computable, (grad, query, key, value))
-    grad_query, grad_key, grad_value = tiles.backward(g, q, k, v, window)
+    grad_query, grad_key, grad_value = _kernels(q, window).backward(g, q, k, v, window)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
+
+
+def _kernels(query: Tensor, window: int) -> ModuleType:
+    """The module whose `forward` and `backward` suit these inputs best."""
+    if query.device.type == "cpu" and native.available(query.dtype, window):
+        return native
+    return tiles
 
 
 def _computable(x: Tensor) -> Tensor:

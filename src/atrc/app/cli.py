@@ -1,0 +1,94 @@
+"""`atrc VERB`: options come from typed signatures, errors are one line and exit 2."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from argparse import ArgumentError
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+from atrc import __version__
+from atrc.app import verbs
+from atrc.errors import UserError
+from atrc.training.recipe import Recipe
+
+VERBS: dict[str, Callable[..., None]] = {
+    "demo": verbs.demo,
+    "rooms": verbs.rooms,
+    "train": verbs.train,
+    "search": verbs.search,
+    "evaluate": verbs.evaluate,
+    "boundaries": verbs.boundaries,
+}
+WITH_RECIPE = ("train", "search")
+
+
+def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser and those of its verbs."""
+    parser = ArgumentParser(
+        prog="atrc", version=__version__, exit_on_error=False, description="Multi-task dense prediction with ATRC."
+    )
+    subcommands = parser.add_subcommands(metavar="VERB", dest="verb")
+    parsers = {}
+    for name, verb in VERBS.items():
+        summary = (verb.__doc__ or "").strip().split("\n")[0]
+        sub = ArgumentParser(description=summary, exit_on_error=False)
+        sub.add_argument("--config", action=ActionConfigFile, help="YAML file of options; may be given several times.")
+        if name in WITH_RECIPE:
+            sub.add_class_arguments(Recipe, as_group=False)
+            sub.add_argument(
+                "--resume", action="store_true", help="Continue the run in --out from its last checkpoint."
+            )
+        sub.add_function_arguments(verb, as_group=False, skip={"recipe", "resume"})
+        subcommands.add_subcommand(name, sub, help=summary)
+        parsers[name] = sub
+    return parser, parsers
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a verb; user mistakes end with one line and exit status 2."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser, parsers = make_parser()
+    try:
+        options = parser.parse_args(given)
+    except ArgumentError as error:
+        verb = given[0] if given and given[0] in VERBS else None
+        _fail(verb, _one_line(str(error), parsers[verb] if verb else None))
+    name = options.verb
+    try:
+        VERBS[name](**_values(name, parsers[name], options[name]))
+    except UserError as error:
+        _fail(name, str(error))
+    except KeyboardInterrupt:
+        print(f"atrc {name}: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _fail(verb: str | None, message: str) -> NoReturn:
+    print(f"atrc {verb}: error: {message}" if verb else f"atrc: error: {message}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _one_line(message: str, parser: ArgumentParser | None) -> str:
+    """Fold a parser's message into one line, and say what an unknown option may have meant."""
+    line = " ".join(message.split()).replace("typing.", "")
+    unknown = re.search(r"unrecognized arguments: --([\w.]+)|does not accept option '([\w.]+)'", line)
+    if parser and unknown:
+        known = [key for key in vars(parser.get_defaults().as_flat()) if key != "config"]
+        close = difflib.get_close_matches(unknown[1] or unknown[2], known, n=1)
+        line += f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+    return line
+
+
+def _values(name: str, parser: ArgumentParser, options: Any) -> dict[str, Any]:
+    values = vars(parser.instantiate(options))
+    values.pop("config", None)
+    if name in WITH_RECIPE:
+        fields = Recipe.__dataclass_fields__
+        recipe = Recipe(**{key: values.pop(key) for key in fields})
+        values["recipe"] = recipe
+    return values

@@ -1,0 +1,76 @@
+"""Scoring what exists already: checkpoints and boundary maps."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from atrc.data import open_dataset
+from atrc.errors import UserError
+from atrc.metrics.functional import delta_m
+from atrc.training.checkpoint import Checkpoint
+from atrc.training.evaluate import Result, evaluate, evaluation_loader, results_from_dict, results_to_dict
+
+
+def score_checkpoint(
+    checkpoint: str, data: str | None, baseline: str | None, split: str, workers: int
+) -> dict[str, Any]:
+    """Evaluate a checkpoint and print its metrics; return them with the protocol."""
+    path = Path(checkpoint)
+    path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    saved = Checkpoint.load(path)
+    tasks = saved.read_tasks()
+    root = data or saved.recipe["data"]["root"]
+    dataset = open_dataset(root, split, [task.name for task in tasks])
+    crop = tuple(saved.recipe["data"]["crop"])
+    loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
+    results = evaluate(saved.build(), tasks, loader)
+    gain = compare(results, read_results(baseline)) if baseline else None
+    for task, result in results.items():
+        print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
+    if gain is not None:
+        print(f"{'delta_m':12} {'':6} {gain:+.2f} % against {baseline}", file=sys.stderr)
+    protocol = {"layout": dataset.layout, "split": split, "crop": list(crop), "checkpoint": "last", "step": saved.step}
+    return {"results": results_to_dict(results), "delta_m": gain, "protocol": protocol}
+
+
+def read_results(path: str) -> dict[str, Result]:
+    """Read a run's results.json."""
+    file = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
+    try:
+        return results_from_dict(json.loads(file.read_text(encoding="utf-8"))["results"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: not the results.json of a run ({error})") from None
+
+
+def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:
+    """Return Delta_m [%]."""
+    return delta_m(
+        {task: result.value for task, result in results.items()},
+        {task: result.value for task, result in baseline.items()},
+        {task: result.higher_is_better for task, result in results.items()},
+    )
+
+
+def score_boundaries(
+    predictions: str,
+    truths: str,
+    max_dist: float,
+    mode: Literal["exact", "nested"],
+    workers: int | None,
+    plot: str | None,
+) -> dict[str, Any]:
+    """Score folders of boundary maps and print odsF, OIS-F and AP."""
+    from atrc.metrics.boundary import evaluate_folders, plot_precision_recall
+
+    scores = evaluate_folders(Path(predictions), Path(truths), max_dist, mode=mode, workers=workers)
+    print(
+        f"odsF {scores.ods_f:.4f} at {scores.ods_threshold:.3f}, OIS-F {scores.ois_f:.4f}, AP {scores.ap:.4f}",
+        file=sys.stderr,
+    )
+    if plot:
+        plot_precision_recall(scores, Path(plot))
+    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in asdict(scores).items()}

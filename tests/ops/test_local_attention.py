@@ -14,8 +14,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from atrc.errors import UserError
 from atrc.ops import local_attention
+from atrc.ops import local_attention_native as native
 
 SHAPES = [(1, 1), (2, 5), (1, 9), (7, 3), (13, 18), (8, 16), (17, 33)]
+
+
+@pytest.fixture(params=["native", "tiles"], scope="module")
+def kernels(request):
+    """Both kernels that a CPU can use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATRC_NO_COMPILER", "1" if request.param == "tiles" else "")
+        if request.param == "native" and not native.available(torch.float32, 9):
+            pytest.skip("no C++ compiler")
+        yield
 
 
 def textbook(query: Tensor, key: Tensor, value: Tensor, window: int = 9) -> Tensor:
@@ -43,6 +54,7 @@ def relative_errors(actual: list[Tensor], truth: list[Tensor]) -> float:
     return max(((a - t).abs().max() / t.abs().max().clamp(min=1e-3)).item() for a, t in zip(actual, truth, strict=True))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("window", [3, 5, 7, 9])
 @pytest.mark.parametrize(("h", "w"), SHAPES)
 def test_agrees_with_the_textbook_form_in_double_precision(h, w, window):
@@ -53,6 +65,7 @@ def test_agrees_with_the_textbook_form_in_double_precision(h, w, window):
     )
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("d", "c"), [(33, 33), (64, 64), (8, 19)])
 def test_agrees_with_the_textbook_form_in_single_precision(d, c):
     tensors = inputs(1, d, c, 19, 37)
@@ -61,6 +74,7 @@ def test_agrees_with_the_textbook_form_in_single_precision(d, c):
     assert relative_errors([x.double() for x in with_gradients(local_attention, single)], truth) < 1e-5
 
 
+@pytest.mark.usefixtures("kernels")
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(1, 3),
@@ -78,12 +92,14 @@ def test_agrees_with_the_textbook_form_for_any_size(b, d, c, h, w, window):
     )
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("wanted", [set(n) for k in (1, 2) for n in combinations(range(3), k)])
 def test_gradients_for_some_inputs_only(wanted):
     tensors = [x.requires_grad_(i in wanted) for i, x in enumerate(map(Tensor.detach, inputs(1, 2, 3, 4, 6)))]
     assert relative_errors(with_gradients(local_attention, tensors), with_gradients(textbook, tensors)) < 1e-9
 
 
+@pytest.mark.usefixtures("kernels")
 def test_any_memory_layout_gives_the_same_result():
     tensors = [x.detach() for x in inputs(2, 3, 4, 9, 11)]
     layouts = {
@@ -97,6 +113,7 @@ def test_any_memory_layout_gives_the_same_result():
         assert all(torch.equal(a, t) for a, t in zip(actual, truth, strict=True))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_the_weights_of_existing_neighbours_sum_to_one():
     query, key, value = inputs(2, 3, 1, 7, 4)
     torch.testing.assert_close(local_attention(query, key, torch.ones_like(value)), torch.ones_like(value))
@@ -109,12 +126,14 @@ def test_mirroring_the_inputs_mirrors_the_output():
         torch.testing.assert_close(mirrored, local_attention(*tensors).flip(axis))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_large_scores_neither_overflow_nor_leak():
     query, key, value = (x.detach().float() for x in inputs(1, 4, 4, 12, 12))
     truth = textbook(query.double() * 100, key.double() * 100, value.double()).float()
     torch.testing.assert_close(local_attention(query * 100, key * 100, value), truth, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_half_precision_is_computed_in_single_precision():
     tensors = [x.detach().bfloat16() for x in inputs(1, 8, 8, 9, 9)]
     out = local_attention(*tensors)
@@ -122,6 +141,7 @@ def test_half_precision_is_computed_in_single_precision():
     assert torch.equal(out, local_attention(*(x.float() for x in tensors)).bfloat16())
 
 
+@pytest.mark.usefixtures("kernels")
 def test_gradients_flow_under_autocast():
     conv = torch.nn.Conv2d(3, 12, 1)
     image = inputs(1, 3, 1, 9, 9, torch.float32)[0]
@@ -133,10 +153,12 @@ def test_gradients_flow_under_autocast():
     assert conv.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.usefixtures("kernels")
 def test_gradcheck():
     torch.autograd.gradcheck(lambda *x: local_attention(*x, 5), inputs(2, 3, 2, 4, 6))
 
 
+@pytest.mark.usefixtures("kernels")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # opcheck's own
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_opcheck(dtype):

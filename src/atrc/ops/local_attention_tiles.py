@@ -66,10 +66,10 @@ def backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: in
         q, k, v = _stripes(query, key, value, top, window)
         g = _cut(grad[:, :, rows], tile, tile)
         weights = _weights(q, k, mask)
-        grad_value[:, :, halo_rows] += _overlapped(weights.mT @ g, value[:, :, halo_rows].shape, tile)
+        _add_halos(grad_value[:, :, halo_rows], weights.mT @ g, tile)
         grad_scores = torch._softmax_backward_data(g @ v.mT, weights, 2, weights.dtype)
         grad_query[:, :, rows] = _joined(grad_scores @ k, tile, query[:, :, rows].shape)
-        grad_key[:, :, halo_rows] += _overlapped(grad_scores.mT @ q, key[:, :, halo_rows].shape, tile)
+        _add_halos(grad_key[:, :, halo_rows], grad_scores.mT @ q, tile)
     inner = (..., slice(radius, radius + height), slice(radius, radius + width))
     return (
         (grad_query[:, :channels, :height, :width] / math.sqrt(channels)).contiguous(),
@@ -137,8 +137,10 @@ def _joined(tiles: Tensor, tile: int, shape: Sequence[int | torch.SymInt]) -> Te
     return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, tiles.shape[2], height, width)
 
 
-def _overlapped(halos: Tensor, shape: tuple[int, ...], tile: int) -> Tensor:
-    """The adjoint of `_cut` for one row of halos: overlapping pixels add up."""
-    batch, channels, size, width = shape
-    columns = halos.reshape(batch, -1, size**2, channels).permute(0, 3, 2, 1).flatten(1, 2)
-    return F.fold(columns, (size, width), size, stride=tile)
+def _add_halos(total: Tensor, halos: Tensor, tile: int) -> None:
+    """The adjoint of `_cut` for one row of halos: what overlaps adds up in `total`."""
+    batch, channels, size, _ = total.shape
+    places = total.unfold(3, size, tile)
+    halos = halos.reshape(batch, -1, size, size, channels).permute(0, 4, 2, 1, 3)
+    places[..., :tile].add_(halos[..., :tile])
+    places[..., tile:].add_(halos[..., tile:])

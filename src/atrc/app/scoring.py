@@ -11,7 +11,7 @@ from typing import Any, Literal
 from atrc.data import open_dataset
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
-from atrc.training.checkpoint import Checkpoint
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, results_from_dict, results_to_dict
 
 
@@ -19,9 +19,7 @@ def score_checkpoint(
     checkpoint: str, data: str | None, baseline: str | None, split: str, workers: int
 ) -> dict[str, Any]:
     """Evaluate a checkpoint and print its metrics; return them with the protocol."""
-    path = Path(checkpoint)
-    path = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
-    saved = Checkpoint.load(path)
+    saved = Checkpoint.load(checkpoint_path(checkpoint))
     tasks = saved.read_tasks()
     root = data or saved.recipe["data"]["root"]
     dataset = open_dataset(root, split, [task.name for task in tasks])

@@ -24,12 +24,12 @@ def read_list(path: Path) -> list[str]:
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Read a picture as RGB."""
-    return np.asarray(_open(path).convert("RGB"))
+    return np.asarray(open_picture(path).convert("RGB"))
 
 
 def read_png(path: Path) -> UInt8[np.ndarray, "h w *c"]:
     """Read an 8-bit picture as it is: grey, palette indices or RGB."""
-    array = np.asarray(_open(path))
+    array = np.asarray(open_picture(path))
     if array.dtype == bool:
         return array.astype(np.uint8)
     if array.dtype != np.uint8:
@@ -47,7 +47,8 @@ def read_npy(path: Path) -> Shaped[np.ndarray, "h w *c"]:
         raise UserError(f"{path}: not a readable .npy array ({error}); write it again with numpy.save") from None
 
 
-def _open(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
+    """Open and decode a picture."""
     try:
         image = Image.open(path)
         image.load()

@@ -98,3 +98,14 @@ class Checkpoint:
     def read_tasks(self) -> tuple[Task, ...]:
         """Return the tasks."""
         return tasks_from_dicts(self.tasks)
+
+
+def load_network(path: str | Path) -> MultiTaskNetwork:
+    """Load the network of a checkpoint or of a run's folder."""
+    return Checkpoint.load(checkpoint_path(path)).build()
+
+
+def checkpoint_path(path: str | Path) -> Path:
+    """Return a run folder's last checkpoint; a file stays what it is."""
+    path = Path(path)
+    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path

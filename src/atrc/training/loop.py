@@ -147,7 +147,7 @@ class Fit:
             num_workers=data.workers,
             pin_memory=self.fabric.device.type == "cuda",
         )
-        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
 
     def _step(self, step: int, batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(hash_seed(self.recipe.seed, 2, step, self.fabric.global_rank))

@@ -1,0 +1,99 @@
+"""`atrc demo`: the whole method on rendered rooms, small enough for two CPU cores."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from atrc.app.report import Row, print_table, write_report
+from atrc.app.scoring import compare
+from atrc.data import open_dataset
+from atrc.data.files import read_rgb
+from atrc.data.rooms import write_rooms
+from atrc.genotype import Genotype
+from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
+from atrc.training.evaluate import Result, constant_results, evaluation_loader
+from atrc.training.loop import fit
+from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+from atrc.training.resources import count_multiply_adds, count_parameters
+
+SIZE = (96, 128)
+TRAIN, VAL = 240, 40
+STEPS, SEARCH_STEPS = 300, 150
+
+
+def run_demo(out: Path, image: Path | None, seed: int) -> None:
+    """Render, train the baseline, search, retrain, compare, and write the report; finished parts are not redone."""
+    if image is not None:
+        read_rgb(image)  # a wrong path should not show after minutes of training
+    began = time.perf_counter()
+    data = out / "rooms"
+    say(f"1/5  {TRAIN + VAL} rendered rooms, {SIZE[0]}x{SIZE[1]} -> {data}")
+    write_rooms(data, "indoor", train=TRAIN, val=VAL, size=SIZE, seed=seed)
+    baseline = demo_recipe(out / "baseline", data, seed)
+    say(f"2/5  multi-task baseline, {STEPS} steps -> {baseline.out}")
+    rows = [train(baseline, "multi-task baseline")]
+    searching = replace(
+        baseline,
+        out=str(out / "search"),
+        optim=replace(baseline.optim, steps=SEARCH_STEPS),
+        # The paper's rate of 5e-4 is for 40,000 steps; as few as here must each move alpha further.
+        search=SearchConfig(lr=0.03),
+    )
+    say(f"3/5  search, {SEARCH_STEPS} steps -> {searching.out}")
+    genotype = search(searching)
+    say("\n".join("     " + line for line in str(genotype).splitlines()))
+    found = replace(
+        baseline,
+        out=str(out / "atrc"),
+        network=NetworkConfig(distillation="atrc", genotype=str(searching.folder / "genotype.json")),
+    )
+    say(f"4/5  the found genotype from scratch, {STEPS} steps -> {found.out}")
+    rows.append(train(found, "ATRC, searched"))
+    rows[1] = replace(rows[1], delta_m=compare(rows[1].results, rows[0].results))
+    rows.insert(0, Row("best constant", constants(baseline)))
+    say(f"5/5  report -> {out / 'report.html'}\n")
+    print_table(rows)
+    write_report(out, rows, genotype, [baseline, found], searching, image)
+    say(f"\nopen {out / 'report.html'} ({time.perf_counter() - began:.0f} s in all)")
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    tqdm.write(text)
+
+
+def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
+    """Return the baseline's recipe; the other runs of the demo change only what they must."""
+    return Recipe(
+        out=str(out),
+        data=DataConfig(root=str(data), crop=SIZE, batch_size=8, scale=(0.75, 1.5), workers=1),
+        optim=OptimConfig(steps=STEPS, lr=0.01, warmup=20, clip=10.0),
+        seed=seed,
+        validate_every=100,
+        log_every=10,
+    )
+
+
+def train(recipe: Recipe, name: str) -> Row:
+    """Train, or take up a finished run, and measure what the network costs."""
+    began = time.perf_counter()
+    results = fit(recipe, resume=True)
+    seconds = time.perf_counter() - began
+    network = load_network(recipe.folder)
+    return Row(name, results, count_parameters(network), count_multiply_adds(network, recipe.data.crop), seconds)
+
+
+def search(recipe: Recipe) -> Genotype:
+    """Search, or take up a finished search."""
+    fit(recipe, search=True, resume=True)
+    return Genotype.load(recipe.folder / "genotype.json")
+
+
+def constants(recipe: Recipe) -> dict[str, Result]:
+    """Score the best constant predictors."""
+    saved = Checkpoint.load(checkpoint_path(recipe.folder))
+    return constant_results(saved.read_tasks(), evaluation_loader(open_dataset(recipe.data.root, "val"), SIZE, 8, 0))

@@ -88,5 +88,7 @@ def struct_array(entries: list[dict]) -> np.ndarray:
     array = np.empty((1, len(entries)), [(key, object) for key in entries[0]])
     for i, entry in enumerate(entries):
         for key, value in entry.items():
-            array[0, i][key] = value.astype(np.uint8) if isinstance(value, np.ndarray) and value.dtype == bool else value
+            array[0, i][key] = (
+                value.astype(np.uint8) if isinstance(value, np.ndarray) and value.dtype == bool else value
+            )
     return array

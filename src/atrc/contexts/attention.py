@@ -43,8 +43,6 @@ def spatial_softmax(logits: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"
     return logits.flatten(2).softmax(2).view_as(logits)
 
 
-def prototypes(
-    densities: Float[Tensor, "b r h w"], features: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b c r"]:
+def prototypes(densities: Float[Tensor, "b r h w"], features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c r"]:
     """Average the source features over every label region. Source: Eq. 5."""
     return torch.einsum("brhw,bchw->bcr", densities, features)

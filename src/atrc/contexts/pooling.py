@@ -20,9 +20,7 @@ class ContextPooling(nn.Module):
     Source: Sec. 3.2, Eq. 1 to 5.
     """
 
-    def __init__(
-        self, context: str, channels: int, attention_channels: int, *, affine_value: bool = True
-    ) -> None:
+    def __init__(self, context: str, channels: int, attention_channels: int, *, affine_value: bool = True) -> None:
         """Make the projections of one block.
 
         Args:

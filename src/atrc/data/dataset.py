@@ -96,7 +96,7 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
 
 
 def class_labels(
-    array: Shaped[np.ndarray, "h w"], valid: Bool[np.ndarray, "h w"], num_classes: int, path: Path
+    array: Shaped[np.ndarray, "h w *c"], valid: Bool[np.ndarray, "h w"], num_classes: int, path: Path
 ) -> Label:
     """Check class indices 0 .. num_classes - 1 where valid; elsewhere they become 0."""
     if array.ndim != 2:
@@ -110,7 +110,7 @@ def class_labels(
     return labels, valid
 
 
-def unit_normals(array: Shaped[np.ndarray, "h w 3"], path: Path) -> Label:
+def unit_normals(array: Shaped[np.ndarray, "h w *c"], path: Path) -> Label:
     """Return unit vectors (3 h w), valid where the vector is finite and not zero."""
     if array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"{path}: normals have three channels, this has shape {array.shape}")

@@ -50,9 +50,10 @@ def read_npy(path: Path) -> Shaped[np.ndarray, "h w *c"]:
 def open_picture(path: Path) -> Image.Image:
     """Open and decode a picture."""
     try:
-        image = Image.open(path)
-        image.load()
-        return image
+        with path.open("rb") as file:
+            image = Image.open(file)
+            image.load()
+            return image
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the split lists this id but its picture is not there") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

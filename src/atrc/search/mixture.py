@@ -86,10 +86,6 @@ class Mixture(nn.Module):
             return self.candidates[self.choice](*features) if self.choice != "none" else nothing
         weighed = zip(self.contexts, self.weights.to(target.dtype), strict=True)
         return sum(
-            (
-                weight * self.candidates[context](*features)
-                for context, weight in weighed
-                if context != "none"
-            ),
+            (weight * self.candidates[context](*features) for context, weight in weighed if context != "none"),
             nothing,
         )

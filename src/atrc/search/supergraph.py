@@ -63,9 +63,7 @@ class Supergraph:
 
     def fix(self, lead: float) -> list[tuple[str, str, str]]:
         """Fix the blocks that have decided; return them as (target, source, context)."""
-        return [
-            (*pair, mixture.choice) for pair, mixture in self.mixtures.items() if mixture.fix_if_decided(lead)
-        ]
+        return [(*pair, mixture.choice) for pair, mixture in self.mixtures.items() if mixture.fix_if_decided(lead)]
 
     def genotype(self, step: int = 0) -> Genotype:
         """Return the most probable context of every pair."""

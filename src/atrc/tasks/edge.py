@@ -73,7 +73,7 @@ class Boundaries(Task):
         return torch.ones(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-        return paint_scalar(decoded.astype(np.float32), 0, 1, "gray_r")
+        return paint_scalar(decoded.astype(np.float32), 0.0, 1.0, "gray_r")
 
 
 class _OdsF(BoundaryFMeasure):

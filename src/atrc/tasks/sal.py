@@ -66,4 +66,4 @@ class Saliency(Task):
         return torch.ones(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-        return paint_scalar(decoded.astype(np.float32), 0, 1, "inferno")
+        return paint_scalar(decoded.astype(np.float32), 0.0, 1.0, "inferno")

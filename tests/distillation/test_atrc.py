@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from atrc.distillation import ATRC
+from atrc.errors import UserError
+from atrc.genotype import CONTEXTS, Genotype, SearchSpace
+
+TASKS = ("a", "b")
+B, C, H, W = 2, 8, 5, 6
+
+
+@pytest.fixture
+def features():
+    return {task: torch.randn(B, C, H, W) for task in TASKS}
+
+
+@pytest.fixture
+def regions():
+    return {"a": torch.randn(B, 3, H, W), "b": torch.randn(B, 4, H, W)}
+
+
+def wake(module):
+    """Give the zero-initialised fuse BN a weight, so that contexts reach the output."""
+    for row in module.rows.values():
+        if hasattr(row, "fuse"):
+            torch.nn.init.ones_(row.fuse[1].weight)
+    return module
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_shapes_stay(context, features, regions):
+    refined = ATRC(Genotype.uniform(TASKS, context), C)(features, regions)
+    assert {task: f.shape for task, f in refined.items()} == {task: f.shape for task, f in features.items()}
+
+
+def test_at_the_start_the_contexts_do_not_change_the_output(features, regions):
+    module = ATRC(Genotype.random(TASKS, 2), C, dropout=0.0)
+    before = module(features, regions)["a"]
+    with torch.no_grad():
+        for _, block in module.blocks():
+            for parameter in block.parameters():
+                parameter.normal_()
+    torch.testing.assert_close(module(features, regions)["a"], before)
+
+
+def test_once_awake_every_target_depends_on_every_source_it_attends_to(features, regions):
+    genotype = Genotype({"a": {"a": "none", "b": "global"}, "b": {"a": "none", "b": "local"}})
+    module = wake(ATRC(genotype, C, dropout=0.0)).eval()
+    changed = module({**features, "b": features["b"] + torch.randn(B, C, H, W)}, regions)
+    before = module(features, regions)
+    assert not torch.allclose(changed["a"], before["a"])
+    only_own = module({**features, "a": features["a"] + 1}, regions)
+    torch.testing.assert_close(only_own["b"], before["b"])
+
+
+def test_a_target_without_contexts_passes_through_its_join_alone():
+    genotype = Genotype({"a": {"a": "none", "b": "none"}, "b": {"a": "global", "b": "none"}})
+    module = ATRC(genotype, C)
+    assert not hasattr(module.rows["a"], "fuse")
+    assert module.rows["a"].join[0].in_channels == C
+    assert module.rows["b"].join[0].in_channels == 2 * C
+    assert [pair for pair, _ in module.blocks()] == [("b", "a")]
+
+
+def test_gradients_reach_features_and_regions(features, regions):
+    module = wake(ATRC(Genotype.uniform(TASKS, "t_label"), C))
+    tensors = [*features.values(), *regions.values()]
+    for tensor in tensors:
+        tensor.requires_grad_()
+    sum(f.square().sum() for f in module(features, regions).values()).backward()
+    assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
+
+
+def test_mistakes_are_named(features, regions):
+    with pytest.raises(UserError, match="no features of task 'c'"):
+        ATRC(Genotype.uniform(("a", "c"), "global"), C)(features)
+    with pytest.raises(UserError, match="label regions of 'b'; got regions of: a"):
+        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, {"a": regions["a"]})
+    with pytest.raises(UserError, match="needs make_block"):
+        ATRC(SearchSpace(TASKS), C)

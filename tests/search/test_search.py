@@ -1,0 +1,189 @@
+import math
+
+import pytest
+import torch
+
+from atrc.contexts import ContextPooling, spatial_softmax
+from atrc.distillation import ATRC
+from atrc.genotype import CONTEXTS, Genotype
+from atrc.search import Mixture, Supergraph, supergraph
+from atrc.search.schedule import linear
+
+B, C, D, R, H, W = 2, 8, 4, 3, 5, 6
+
+
+@pytest.fixture
+def inputs():
+    target, source = torch.randn(B, C, H, W), torch.randn(B, C, H, W)
+    return target, source, spatial_softmax(torch.randn(B, R, H, W)), spatial_softmax(torch.randn(B, R, H, W))
+
+
+def one_hot(mixture, context):
+    mixture.weights = torch.tensor([float(c == context) for c in mixture.contexts])
+
+
+@pytest.mark.parametrize("context", CONTEXTS[1:])
+def test_a_one_hot_mixture_equals_the_fixed_block(context, inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    fixed = ContextPooling(context, C, D, affine_value=False)
+    fixed.load_state_dict(mixture.candidates[context].state_dict())
+    one_hot(mixture, context)
+    torch.testing.assert_close(mixture(*inputs), fixed(*inputs))
+
+
+def test_choosing_none_gives_zeros(inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    one_hot(mixture, "none")
+    assert mixture(*inputs).eq(0).all()
+    mixture.eval()
+    torch.nn.init.constant_(mixture.alpha[:1], 0)
+    with torch.no_grad():
+        mixture.alpha[0] = 5
+    assert mixture(*inputs).eq(0).all()
+    assert mixture(*inputs).shape == (B, D, H, W)
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_candidates(inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    mixture.weights = torch.tensor([0.4, 0.1, 0.2, 0.0, 0.3])
+    parts = {name: block(*inputs) for name, block in mixture.candidates.items()}
+    expected = 0.1 * parts["global"] + 0.2 * parts["local"] + 0.3 * parts["s_label"]
+    torch.testing.assert_close(mixture(*inputs), expected)
+
+
+def test_evaluation_runs_the_most_probable_candidate_alone(inputs):
+    mixture = Mixture(CONTEXTS, C, D).eval()
+    with torch.no_grad():
+        mixture.alpha[3] = 1
+    torch.testing.assert_close(mixture(*inputs), mixture.candidates["t_label"](*inputs))
+
+
+def test_gumbel_samples_follow_the_probabilities():
+    mixture = Mixture(("none", "global", "local"), C, D)
+    with torch.no_grad():
+        mixture.alpha.copy_(torch.tensor([0.5, 0.3, 0.2]).log() + 1)
+    counts = torch.zeros(3)
+    g = torch.Generator().manual_seed(0)
+    for _ in range(4000):
+        noise = -(-torch.rand(3, generator=g).log()).log()
+        mixture.sample(noise, 0.05)
+        counts[mixture.weights.argmax()] += 1
+    torch.testing.assert_close(counts / 4000, torch.tensor([0.5, 0.3, 0.2]), atol=0.03, rtol=0)
+
+
+def test_low_temperature_samples_are_nearly_one_hot_and_high_ones_are_flat():
+    mixture = Mixture(CONTEXTS, C, D)
+    noise = torch.tensor([0.1, 0.5, 2.0, -1.0, 0.3])
+    mixture.sample(noise, 0.05)
+    assert mixture.weights.max() > 0.999
+    mixture.sample(noise, 1000.0)
+    torch.testing.assert_close(mixture.weights, torch.full((5,), 0.2), atol=1e-3, rtol=0)
+
+
+def test_alpha_gets_gradients_from_the_sample_and_the_entropy(inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    mixture.sample(torch.randn(5), 1.0)
+    mixture(*inputs).square().sum().backward()
+    assert mixture.alpha.grad.abs().sum() > 0
+
+
+def test_entropy_by_hand():
+    mixture = Mixture(CONTEXTS, C, D)
+    assert mixture.entropy().item() == pytest.approx(math.log(5))
+    with torch.no_grad():
+        mixture.alpha[0] = 100
+    assert mixture.entropy().item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_block_is_fixed_for_good_once_the_lead_is_large_enough(inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    probabilities = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.1])
+    with torch.no_grad():
+        mixture.alpha.copy_(probabilities.log())
+    assert not mixture.fix_if_decided(0.31)
+    assert mixture.fix_if_decided(0.3 - 1e-6)
+    assert not mixture.fix_if_decided(0.1)
+    mixture.sample(torch.randn(5), 1.0)
+    torch.testing.assert_close(mixture(*inputs), mixture.candidates["global"](*inputs))
+    assert not mixture.entropy().requires_grad
+
+
+def test_a_fixed_block_runs_its_chosen_candidate_alone(inputs):
+    mixture = Mixture(CONTEXTS, C, D)
+    with torch.no_grad():
+        mixture.alpha[2] = 3
+    mixture.fix_if_decided(0.3)
+    ran = []
+    for name, block in mixture.candidates.items():
+        block.register_forward_hook(lambda *_, name=name: ran.append(name))
+    mixture.sample(torch.randn(5), 1.0)
+    mixture(*inputs).sum().backward()
+    assert ran == ["local"]
+    assert mixture.alpha.grad is None
+    assert all(p.grad is None for p in mixture.candidates["global"].parameters())
+
+
+def test_the_supergraph_has_the_published_sizes_of_alpha_and_no_dropout():
+    module = supergraph(["a", "b", "c", "d"])(67)
+    found = Supergraph(module)
+    assert sorted(len(alpha) for alpha in found.alphas()) == [4] * 4 + [5] * 12
+    assert all(m.p == 0 for m in module.modules() if isinstance(m, torch.nn.Dropout2d))
+    values = [block.value[1] for m in found for block in m.candidates.values()]
+    assert all(norm.weight is None for norm in values)
+
+
+def test_a_searched_supergraph_in_evaluation_equals_its_genotypes_fixed_module():
+    tasks = ("a", "b")
+    module = supergraph(tasks)(C).eval()
+    found = Supergraph(module)
+    choices = {("a", "a"): "t_label", ("a", "b"): "s_label", ("b", "a"): "global", ("b", "b"): "local"}
+    with torch.no_grad():
+        for pair, mixture in found.mixtures.items():
+            mixture.alpha[mixture.contexts.index(choices[pair])] = 1
+        for row in module.rows.values():
+            row.fuse[1].weight.fill_(1)
+    genotype = found.genotype(7)
+    assert dict(genotype.items()) == choices
+    assert genotype.step == 7
+    fixed = ATRC(genotype, C).eval()
+    for (pair, block), mixture in zip(fixed.blocks(), found, strict=True):
+        block.load_state_dict(mixture.candidates[choices[pair]].state_dict(), strict=False)
+    for name, row in fixed.rows.items():
+        row.fuse.load_state_dict(module.rows[name].fuse.state_dict())
+        row.join.load_state_dict(module.rows[name].join.state_dict())
+    features = {task: torch.randn(B, C, H, W) for task in tasks}
+    regions = {task: torch.randn(B, R, H, W) for task in tasks}
+    for task, refined in fixed(features, regions).items():
+        torch.testing.assert_close(refined, module(features, regions)[task])
+
+
+def test_the_same_seed_draws_the_same_sample_and_another_seed_another():
+    found = Supergraph(supergraph(["a", "b"])(C))
+
+    def weights(seed):
+        found.sample(1.0, seed)
+        return torch.cat([m.weights for m in found])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_fixing_names_the_blocks_and_probabilities_name_every_candidate():
+    found = Supergraph(supergraph(["a", "b"])(C))
+    assert found.fix(0.3) == []
+    with torch.no_grad():
+        found.mixtures["b", "a"].alpha[1] = 4
+    assert found.fix(0.3) == [("b", "a", "global")]
+    assert isinstance(found.genotype(), Genotype)
+    names = found.probabilities()
+    assert len(names) == 5 + 5 + 4 + 4
+    assert names["b/a/global"] > 0.9
+
+
+def test_schedules_reach_both_ends():
+    steps = 40
+    values = [linear((1.0, 0.05), step, steps) for step in range(steps)]
+    assert values[0] == 1.0
+    assert values[-1] == pytest.approx(0.05)
+    weights = [linear((-0.02, 0.06), step, 101) for step in range(101)]
+    assert [w < -1e-12 for w in weights].index(False) == 25  # negative for the first quarter

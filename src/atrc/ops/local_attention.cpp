@@ -2,17 +2,17 @@
 //
 // No library besides the standard one; compiled on first use for one SCALAR and one WINDOW.
 //
-// Vectors run along image rows. Maps are packed as (image, row, channel, x) with zeros left and right of a row,
+// Vectors run along image rows. A worker packs the rows it needs as (row, channel, x) with zeros left and right,
 // so a neighbour is a load at another offset. ROWS rows of queries are worked on at once: every neighbour
 // that is loaded serves all of them, and the sums of a whole row of the window stay in registers.
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -42,7 +42,7 @@ constexpr int NEIGHBOURS = WINDOW * WINDOW;
 // ROWS * WINDOW sums, ROWS queries and one key fit the registers.
 constexpr int ROWS = std::clamp((REGISTERS - 1) / (WINDOW + 1), 1, 4);
 constexpr int MARGIN = (RADIUS + LANES - 1) / LANES * LANES;
-// Rows that write gradients up to RADIUS rows away, yet never to those of the next block but one.
+// Rows of queries whose keys are packed together. What they see overlaps that of the next block only.
 constexpr int BLOCK_ROWS = std::max(1, (2 * RADIUS + ROWS - 1) / ROWS) * ROWS;
 constexpr Scalar MASKED = std::numeric_limits<Scalar>::lowest() / 2;
 
@@ -79,24 +79,51 @@ void store(Scalar* to, Vector x) { std::memcpy(to, &x, BYTES); }
 
 struct Shape {
   std::int64_t batch, height, width;
-  int vectors;          // that cover a row
+  std::int64_t d, c;    // channels of queries and keys, of values
   std::int64_t stride;  // of a packed row; an odd number of vectors spreads the channels over the cache
 
-  Shape(std::int64_t batch, std::int64_t height, std::int64_t width)
-      : batch(batch), height(height), width(width), vectors((width + LANES - 1) / LANES),
-        stride((vectors + 2 * MARGIN / LANES) / 2 * 2 * LANES + LANES) {}
+  Shape(std::int64_t batch, std::int64_t d, std::int64_t c, std::int64_t height, std::int64_t width)
+      : batch(batch), height(height), width(width), d(d), c(c),
+        stride(((width + LANES - 1) / LANES + 2 * MARGIN / LANES) / 2 * 2 * LANES + LANES) {}
 
-  // Rows [first, last) of the map that row y sees, or that see it.
+  std::int64_t blocks() const { return (height + BLOCK_ROWS - 1) / BLOCK_ROWS; }
+
+  // Rows [first, last) of the image that row y sees, or that see it.
   std::int64_t first(std::int64_t y) const { return std::max<std::int64_t>(y - RADIUS, 0); }
   std::int64_t last(std::int64_t y) const { return std::min(y + RADIUS + 1, height); }
 };
 
-// Zeroed memory of packed rows; `row(i)` is x = 0 of the first channel.
+// Packed rows; `row(i)` is x = 0 of the first channel. Only [0, width) of a row is ever written.
 class Rows {
  public:
   Rows(std::int64_t rows, std::int64_t channels, const Shape& shape)
-      : channels(channels), stride(shape.stride), memory(rows * channels * shape.stride + LANES) {}
+      : channels(channels), stride(shape.stride), memory(rows * channels * shape.stride) {}
+
   Scalar* row(std::int64_t i) { return memory.data() + i * channels * stride + MARGIN; }
+
+  // From or to row y of a map (channel, y, x).
+  void pack(std::int64_t i, const Scalar* map, const Shape& shape, std::int64_t y, Scalar factor = 1) {
+    for (std::int64_t c = 0; c < channels; c++) {
+      const Scalar* from = map + (c * shape.height + y) * shape.width;
+      Scalar* to = row(i) + c * stride;
+      for (std::int64_t x = 0; x < shape.width; x++) to[x] = from[x] * factor;
+    }
+  }
+  void unpack(std::int64_t i, Scalar* map, const Shape& shape, std::int64_t y, Scalar factor = 1) {
+    for (std::int64_t c = 0; c < channels; c++) {
+      Scalar* to = map + (c * shape.height + y) * shape.width;
+      const Scalar* from = row(i) + c * stride;
+      for (std::int64_t x = 0; x < shape.width; x++) to[x] = from[x] * factor;
+    }
+  }
+  void move_onto(std::int64_t i, Scalar* map, const Shape& shape, std::int64_t y) {
+    for (std::int64_t c = 0; c < channels; c++) {
+      Scalar* to = map + (c * shape.height + y) * shape.width;
+      Scalar* from = row(i) + c * stride;
+      for (std::int64_t x = 0; x < shape.width; x++) to[x] += from[x];
+      std::fill(from, from + (shape.width + LANES - 1) / LANES * LANES, Scalar(0));
+    }
+  }
 
   const std::int64_t channels, stride;
 
@@ -104,45 +131,31 @@ class Rows {
   std::vector<Scalar> memory;
 };
 
-template <class Worker>
-void parallel(int threads, std::int64_t tasks, const Worker& worker) {
+// Calls work(worker, task) for all tasks; every worker < threads is one thread.
+template <class Work>
+void parallel(int threads, std::int64_t tasks, const Work& work) {
   std::atomic<std::int64_t> next{0};
-  const auto work = [&] {
-    auto task = worker();
-    for (std::int64_t i; (i = next++) < tasks;) task(i);
+  std::atomic<int> workers{0};
+  const auto loop = [&] {
+    const int worker = workers++;
+    for (std::int64_t task; (task = next++) < tasks;) work(worker, task);
   };
+  // PyTorch's own threads, where they are OpenMP's: they spin for a while after their last work, and would
+  // compete with threads of ours.
+  using Pool = void (*)(void (*)(void*), void*, unsigned, unsigned);
+  static const auto pool = reinterpret_cast<Pool>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+  if (pool) {
+    const auto call = [](void* data) { (**static_cast<decltype(&loop)*>(data))(); };
+    auto data = &loop;
+    return pool(call, &data, threads, 0);
+  }
   std::vector<std::thread> others;
   try {
-    for (int i = 1; i < std::min<std::int64_t>(threads, tasks); i++) others.emplace_back(work);
+    for (int i = 1; i < threads; i++) others.emplace_back(loop);
   } catch (const std::system_error&) {  // no more threads to have: those at hand do all tasks
   }
-  work();
+  loop();
   for (auto& other : others) other.join();
-}
-
-void pack(const Scalar* map, std::int64_t channels, const Shape& shape, std::int64_t y, Scalar factor, Scalar* row) {
-  for (std::int64_t c = 0; c < channels; c++) {
-    const Scalar* from = map + (c * shape.height + y) * shape.width;
-    for (std::int64_t x = 0; x < shape.width; x++) row[c * shape.stride + x] = from[x] * factor;
-  }
-}
-
-void unpack(const Scalar* row, std::int64_t channels, const Shape& shape, std::int64_t y, Scalar factor, Scalar* map) {
-  for (std::int64_t c = 0; c < channels; c++) {
-    Scalar* to = map + (c * shape.height + y) * shape.width;
-    for (std::int64_t x = 0; x < shape.width; x++) to[x] = row[c * shape.stride + x] * factor;
-  }
-}
-
-Rows packed(const Scalar* maps, std::int64_t channels, const Shape& shape, int threads) {
-  Rows rows(shape.batch * shape.height, channels, shape);
-  parallel(threads, shape.batch * shape.height, [&] {
-    return [&](std::int64_t i) {
-      const std::int64_t image = i / shape.height, y = i % shape.height;
-      pack(maps + image * channels * shape.height * shape.width, channels, shape, y, 1, rows.row(i));
-    };
-  });
-  return rows;
 }
 
 // scores[n][dx] = sum over c of a[n][c] * b[c] moved by dx, for N rows of a and one of b.
@@ -199,23 +212,33 @@ void for_channel_blocks(std::int64_t channels, const F& f) {
   for (; c < channels; c++) f(std::integral_constant<int, 1>(), c);
 }
 
-// ROWS rows of queries of one image and their weights, at most; everything a thread keeps for itself.
+// At most ROWS rows of queries of a block, and their place in the image.
 class Tile {
  public:
-  Tile(const Shape& shape) : shape(shape) {}
+  explicit Tile(const Shape& shape) : shape(shape) {}
 
-  void move_to(std::int64_t image_, std::int64_t top_) {
-    image = image_, top = top_;
-    rows = std::min<std::int64_t>(ROWS, shape.height - top);
+  // f(y, i) for every row y that a block of queries sees; i counts them from RADIUS rows above the block.
+  template <class F>
+  void for_rows_of_block(const F& f) const {
+    const std::int64_t bottom = std::min(block + BLOCK_ROWS, shape.height);
+    for (std::int64_t y = shape.first(block); y < shape.last(bottom - 1); y++) f(y, y - block + RADIUS);
   }
 
-  // f(rows constant, first row of the tile, plane dy of that row, packed row) for every row the tile sees.
+  template <class F>
+  void for_tiles_of_block(const F& f) {
+    for (top = block; top < std::min(block + BLOCK_ROWS, shape.height); top += ROWS) {
+      rows = std::min<std::int64_t>(ROWS, shape.height - top);
+      f();
+    }
+  }
+
+  // f(rows constant, first row of the tile, plane dy of that row, row of the block) for every row the tile sees.
   template <class F>
   void for_rows_seen(const F& f) const {
     for (std::int64_t y = shape.first(top); y < shape.last(top + rows - 1); y++) {
       const std::int64_t low = std::max<std::int64_t>(y - RADIUS - top, 0);
       const std::int64_t high = std::min<std::int64_t>(y + RADIUS - top + 1, rows);
-      with_constant<ROWS>(high - low, [&](auto n) { f(n, low, y - top - low + RADIUS, image * shape.height + y); });
+      with_constant<ROWS>(high - low, [&](auto n) { f(n, low, y - top - low + RADIUS, y - block + RADIUS); });
     }
   }
 
@@ -244,11 +267,11 @@ class Tile {
   // From what the tile sees to the tile.
   void gather(Rows& weights, Rows& seen, std::int64_t x, Rows& to) const {
     const std::int64_t stride = shape.stride, channels = to.channels;
-    for_channel_blocks(channels, [&](auto block, std::int64_t c) {
+    for_channel_blocks(channels, [&](auto count, std::int64_t c) {
       for (std::int64_t row = 0; row < rows; row++)
-        for (int i = 0; i < block; i++) store(to.row(row) + (c + i) * stride + x, Vector{});
+        for (int i = 0; i < count; i++) store(to.row(row) + (c + i) * stride + x, Vector{});
       for_rows_seen([&](auto n, std::int64_t row, std::int64_t dy, std::int64_t y) {
-        accumulate<1, block, n>(to.row(row) + c * stride + x, channels * stride,
+        accumulate<1, count, n>(to.row(row) + c * stride + x, channels * stride,
                                 weights.row(row) + dy * WINDOW * stride + x, (NEIGHBOURS - WINDOW) * stride,
                                 seen.row(y) + c * stride + x, stride);
       });
@@ -258,12 +281,12 @@ class Tile {
   // From the tile to what it sees.
   void scatter(Rows& weights, Rows& from, std::int64_t x, Rows& seen) const {
     const std::int64_t stride = shape.stride, channels = from.channels;
-    for_channel_blocks(channels, [&](auto block, std::int64_t c) {
+    for_channel_blocks(channels, [&](auto count, std::int64_t c) {
       for (std::int64_t row = 0; row < rows; row++) {
         const std::int64_t last = shape.last(top + row);
         for (std::int64_t y = shape.first(top + row); y < last; y += ROWS)
           with_constant<ROWS>(std::min<std::int64_t>(ROWS, last - y), [&](auto n) {
-            accumulate<-1, block, n>(seen.row(image * shape.height + y) + c * stride + x, channels * stride,
+            accumulate<-1, count, n>(seen.row(y - block + RADIUS) + c * stride + x, channels * stride,
                                      weights.row(row) + (y - top - row + RADIUS) * WINDOW * stride + x,
                                      WINDOW * stride, from.row(row) + c * stride + x, stride);
           });
@@ -272,7 +295,7 @@ class Tile {
   }
 
   const Shape shape;
-  std::int64_t image = 0, top = 0, rows = 0;
+  std::int64_t block = 0, top = 0, rows = 0;
 };
 
 // Scores to weights, for one vector of pixels.
@@ -300,17 +323,23 @@ void softmax_backward(const Scalar* weights, Scalar* grads, std::int64_t first, 
     store(grads + i * stride, load(weights + i * stride) * (load(grads + i * stride) - mean));
 }
 
-void forward(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, const Shape& shape,
-             std::int64_t d, std::int64_t c, int threads) {
-  Rows keys = packed(key, d, shape, threads), values = packed(value, c, shape, threads);
-  const std::int64_t pixels = shape.height * shape.width, tiles = (shape.height + ROWS - 1) / ROWS;
-  const Scalar scale = 1 / std::sqrt(static_cast<Scalar>(d));
-  parallel(threads, shape.batch * tiles, [&] {
-    return [&, tile = Tile(shape), queries = Rows(ROWS, d, shape), outs = Rows(ROWS, c, shape),
-            weights = Rows(ROWS, NEIGHBOURS, shape)](std::int64_t i) mutable {
-      tile.move_to(i / tiles, i % tiles * ROWS);
-      for (std::int64_t row = 0; row < tile.rows; row++)
-        pack(query + tile.image * d * pixels, d, shape, tile.top + row, scale, queries.row(row));
+class Forward {
+ public:
+  explicit Forward(const Shape& shape)
+      : tile(shape), queries(ROWS, shape.d, shape), keys(BLOCK_ROWS + 2 * RADIUS, shape.d, shape),
+        values(BLOCK_ROWS + 2 * RADIUS, shape.c, shape), weights(ROWS, NEIGHBOURS, shape), outs(ROWS, shape.c, shape) {}
+
+  // Maps of one image.
+  void block(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, std::int64_t top) {
+    const Shape& shape = tile.shape;
+    const Scalar scale = 1 / std::sqrt(static_cast<Scalar>(shape.d));
+    tile.block = top;
+    tile.for_rows_of_block([&](std::int64_t y, std::int64_t i) {
+      keys.pack(i, key, shape, y);
+      values.pack(i, value, shape, y);
+    });
+    tile.for_tiles_of_block([&] {
+      for (std::int64_t row = 0; row < tile.rows; row++) queries.pack(row, query, shape, tile.top + row, scale);
       for (std::int64_t x = 0; x < shape.width; x += LANES) {
         tile.products(queries, keys, x, weights);
         tile.mask(x, weights);
@@ -318,67 +347,68 @@ void forward(const Scalar* query, const Scalar* key, const Scalar* value, Scalar
           softmax(weights.row(row) + x, tile.first_plane(row), tile.last_plane(row), shape.stride);
         tile.gather(weights, values, x, outs);
       }
-      for (std::int64_t row = 0; row < tile.rows; row++)
-        unpack(outs.row(row), c, shape, tile.top + row, 1, out + tile.image * c * pixels);
-    };
-  });
-}
-
-void unpack_all(Rows& rows, const Shape& shape, Scalar* maps, int threads) {
-  parallel(threads, shape.batch * shape.height, [&] {
-    return [&](std::int64_t i) {
-      const std::int64_t image = i / shape.height, y = i % shape.height;
-      unpack(rows.row(i), rows.channels, shape, y, 1, maps + image * rows.channels * shape.height * shape.width);
-    };
-  });
-}
-
-void backward(const Scalar* grad, const Scalar* query, const Scalar* key, const Scalar* value, Scalar* grad_query,
-              Scalar* grad_key, Scalar* grad_value, const Shape& shape, std::int64_t d, std::int64_t c, int threads) {
-  Rows keys = packed(key, d, shape, threads), values = packed(value, c, shape, threads);
-  Rows grad_keys(shape.batch * shape.height, d, shape), grad_values(shape.batch * shape.height, c, shape);
-  const std::int64_t pixels = shape.height * shape.width;
-  const std::int64_t blocks = (shape.height + BLOCK_ROWS - 1) / BLOCK_ROWS;
-  const Scalar scale = 1 / std::sqrt(static_cast<Scalar>(d));
-  // Every other block first, then the rest: no two threads ever write the same row, and the order of the sums,
-  // so the result to the last bit, does not depend on the number of threads.
-  for (int parity = 0; parity < 2; parity++) {
-    const std::int64_t some = (blocks + 1 - parity) / 2;
-    parallel(threads, shape.batch * some, [&] {
-      return [&, tile = Tile(shape), queries = Rows(ROWS, d, shape), grads = Rows(ROWS, c, shape),
-              grad_queries = Rows(ROWS, d, shape), weights = Rows(ROWS, NEIGHBOURS, shape),
-              grad_scores = Rows(ROWS, NEIGHBOURS, shape)](std::int64_t i) mutable {
-        const std::int64_t top = (i % some * 2 + parity) * BLOCK_ROWS;
-        for (std::int64_t y = top; y < std::min(top + BLOCK_ROWS, shape.height); y += ROWS) {
-          tile.move_to(i / some, y);
-          for (std::int64_t row = 0; row < tile.rows; row++) {
-            pack(query + tile.image * d * pixels, d, shape, y + row, scale, queries.row(row));
-            pack(grad + tile.image * c * pixels, c, shape, y + row, 1, grads.row(row));
-          }
-          for (std::int64_t x = 0; x < shape.width; x += LANES) {
-            tile.products(queries, keys, x, weights);
-            tile.mask(x, weights);
-            tile.products(grads, values, x, grad_scores);
-            for (std::int64_t row = 0; row < tile.rows; row++) {
-              const std::int64_t first = tile.first_plane(row), last = tile.last_plane(row);
-              softmax(weights.row(row) + x, first, last, shape.stride);
-              softmax_backward(weights.row(row) + x, grad_scores.row(row) + x, first, last, shape.stride);
-            }
-            tile.gather(grad_scores, keys, x, grad_queries);
-          }
-          for (std::int64_t x = 0; x < shape.width; x += LANES) {
-            tile.scatter(grad_scores, queries, x, grad_keys);
-            tile.scatter(weights, grads, x, grad_values);
-          }
-          for (std::int64_t row = 0; row < tile.rows; row++)
-            unpack(grad_queries.row(row), d, shape, y + row, scale, grad_query + tile.image * d * pixels);
-        }
-      };
+      for (std::int64_t row = 0; row < tile.rows; row++) outs.unpack(row, out, shape, tile.top + row);
     });
   }
-  unpack_all(grad_keys, shape, grad_key, threads);
-  unpack_all(grad_values, shape, grad_value, threads);
-}
+
+ private:
+  Tile tile;
+  Rows queries, keys, values, weights, outs;
+};
+
+class Backward {
+ public:
+  explicit Backward(const Shape& shape)
+      : tile(shape), queries(ROWS, shape.d, shape), grads(ROWS, shape.c, shape),
+        keys(BLOCK_ROWS + 2 * RADIUS, shape.d, shape), values(BLOCK_ROWS + 2 * RADIUS, shape.c, shape),
+        weights(ROWS, NEIGHBOURS, shape), grad_scores(ROWS, NEIGHBOURS, shape), grad_queries(ROWS, shape.d, shape),
+        grad_keys(BLOCK_ROWS + 2 * RADIUS, shape.d, shape), grad_values(BLOCK_ROWS + 2 * RADIUS, shape.c, shape) {}
+
+  // Maps of one image; the gradients of keys and values are added to what is there.
+  void block(const Scalar* grad, const Scalar* query, const Scalar* key, const Scalar* value, Scalar* grad_query,
+             Scalar* grad_key, Scalar* grad_value, std::int64_t top) {
+    const Shape& shape = tile.shape;
+    const Scalar scale = 1 / std::sqrt(static_cast<Scalar>(shape.d));
+    tile.block = top;
+    tile.for_rows_of_block([&](std::int64_t y, std::int64_t i) {
+      keys.pack(i, key, shape, y);
+      values.pack(i, value, shape, y);
+    });
+    tile.for_tiles_of_block([&] {
+      for (std::int64_t row = 0; row < tile.rows; row++) {
+        queries.pack(row, query, shape, tile.top + row, scale);
+        grads.pack(row, grad, shape, tile.top + row);
+      }
+      for (std::int64_t x = 0; x < shape.width; x += LANES) differentiate_weights(x);
+      for (std::int64_t x = 0; x < shape.width; x += LANES) {
+        tile.scatter(grad_scores, queries, x, grad_keys);
+        tile.scatter(weights, grads, x, grad_values);
+      }
+      for (std::int64_t row = 0; row < tile.rows; row++)
+        grad_queries.unpack(row, grad_query, shape, tile.top + row, scale);
+    });
+    tile.for_rows_of_block([&](std::int64_t y, std::int64_t i) {
+      grad_keys.move_onto(i, grad_key, shape, y);
+      grad_values.move_onto(i, grad_value, shape, y);
+    });
+  }
+
+ private:
+  void differentiate_weights(std::int64_t x) {
+    tile.products(queries, keys, x, weights);
+    tile.mask(x, weights);
+    tile.products(grads, values, x, grad_scores);
+    for (std::int64_t row = 0; row < tile.rows; row++) {
+      const std::int64_t first = tile.first_plane(row), last = tile.last_plane(row);
+      softmax(weights.row(row) + x, first, last, tile.shape.stride);
+      softmax_backward(weights.row(row) + x, grad_scores.row(row) + x, first, last, tile.shape.stride);
+    }
+    tile.gather(grad_scores, keys, x, grad_queries);
+  }
+
+  Tile tile;
+  Rows queries, grads, keys, values, weights, grad_scores, grad_queries, grad_keys, grad_values;
+};
 
 }  // namespace
 
@@ -386,12 +416,35 @@ extern "C" {
 
 void local_attention(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, std::int64_t batch,
                      std::int64_t d, std::int64_t c, std::int64_t height, std::int64_t width, int threads) {
-  forward(query, key, value, out, Shape(batch, height, width), d, c, threads);
+  const Shape shape(batch, d, c, height, width);
+  const std::int64_t queries = d * height * width, values = c * height * width, blocks = shape.blocks();
+  threads = std::clamp<std::int64_t>(batch * blocks, 1, threads);
+  std::vector<Forward> workers(threads, Forward(shape));
+  parallel(threads, batch * blocks, [&](int worker, std::int64_t task) {
+    const std::int64_t image = task / blocks, top = task % blocks * BLOCK_ROWS;
+    workers[worker].block(query + image * queries, key + image * queries, value + image * values,
+                          out + image * values, top);
+  });
 }
 
+// grad_key and grad_value come as zeros.
 void local_attention_backward(const Scalar* grad, const Scalar* query, const Scalar* key, const Scalar* value,
                               Scalar* grad_query, Scalar* grad_key, Scalar* grad_value, std::int64_t batch,
                               std::int64_t d, std::int64_t c, std::int64_t height, std::int64_t width, int threads) {
-  backward(grad, query, key, value, grad_query, grad_key, grad_value, Shape(batch, height, width), d, c, threads);
+  const Shape shape(batch, d, c, height, width);
+  const std::int64_t queries = d * height * width, values = c * height * width;
+  threads = std::clamp<std::int64_t>(batch * ((shape.blocks() + 1) / 2), 1, threads);
+  std::vector<Backward> workers(threads, Backward(shape));
+  // Every other block first, then the rest: no two threads ever add to the same row, and the order of the sums,
+  // so the result to the last bit, does not depend on the number of threads.
+  for (int parity = 0; parity < 2; parity++) {
+    const std::int64_t blocks = (shape.blocks() + 1 - parity) / 2;
+    parallel(threads, batch * blocks, [&](int worker, std::int64_t task) {
+      const std::int64_t image = task / blocks, top = (task % blocks * 2 + parity) * BLOCK_ROWS;
+      workers[worker].block(grad + image * values, query + image * queries, key + image * queries,
+                            value + image * values, grad_query + image * queries, grad_key + image * queries,
+                            grad_value + image * values, top);
+    });
+  }
 }
 }

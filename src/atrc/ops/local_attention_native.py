@@ -40,7 +40,7 @@ def forward(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
 
 def backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `forward` for query, key and value; the weights are computed again."""
-    grads = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+    grads = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
     _call("local_attention_backward", (grad, query, key, value, *grads), query, value, window)
     return grads
 

@@ -1,0 +1,159 @@
+"""Time and memory of local attention, forward and backward, against the textbook form with `unfold`.
+
+    python benchmarks/local_attention.py [--json PATH]
+
+The forms take turns within every repeat, so a busy machine disturbs all alike; times are medians. Memory is the
+highest resident size over the size before, in a process of its own (Linux), and includes output and gradients.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atrc.ops import local_attention, local_attention_native
+
+HEIGHT, WIDTH, WINDOW = 107, 140, 9  # the feature map of a 425 x 560 image at stride 4
+CHANNELS = (33, 64)
+SIDES = (32, 64, 128, 256)
+
+
+def unfold(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The textbook form: all neighbours side by side."""
+    b, d, h, w = query.shape
+    around = [F.unfold(x, WINDOW, padding=WINDOW // 2) for x in (key, value, torch.ones_like(key[:, :1]))]
+    keys, values, exists = (x.view(b, -1, WINDOW**2, h * w) for x in around)
+    scores = (query.flatten(2)[:, :, None] * keys).sum(1) / math.sqrt(d)
+    weights = scores.masked_fill(exists[:, 0] == 0, -math.inf).softmax(1)
+    return (weights[:, None] * values).sum(2).view(b, -1, h, w)
+
+
+def tiles(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What runs without a compiler."""
+    os.environ["ATRC_NO_COMPILER"] = "1"
+    return local_attention(query, key, value, WINDOW)
+
+
+def native(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What runs with a compiler."""
+    os.environ["ATRC_NO_COMPILER"] = ""
+    return local_attention(query, key, value, WINDOW)
+
+
+FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"unfold": unfold, "tiles": tiles, "native": native}
+
+
+def make_step(form: str, channels: int, height: int, width: int) -> Callable[[], None]:
+    """One forward and backward pass over fixed random inputs."""
+    query, key, value, grad = torch.randn(4, 1, channels, height, width)
+    inputs = [x.requires_grad_() for x in (query, key, value)]
+
+    def step() -> None:
+        torch.autograd.grad(FORMS[form](*inputs), inputs, grad)
+
+    return step
+
+
+def seconds(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
+    """Median time of every step; the steps take turns, after one turn that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def peak_megabytes(form: str, channels: int) -> float:
+    """Peak memory of one step over what was there before, measured in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", form, "--channels", str(channels)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def report_memory(form: str, channels: int) -> None:
+    """What `peak_megabytes` runs."""
+    make_step(form, channels, 8, 8)()  # libraries are loaded, threads started
+    step = make_step(form, channels, HEIGHT, WIDTH)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = _resident("VmRSS")
+    step()
+    print((_resident("VmHWM") - before) / 1024)
+
+
+def _resident(entry: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(entry))
+
+
+def compare(channels: int, repeats: int) -> list[dict]:
+    """One row per form."""
+    times = seconds({form: make_step(form, channels, HEIGHT, WIDTH) for form in FORMS}, repeats)
+    memory = {form: peak_megabytes(form, channels) for form in FORMS}
+    return [
+        {
+            "form": form,
+            "channels": channels,
+            "ms": 1e3 * times[form],
+            "speedup": times["unfold"] / times[form],
+            "peak_mb": memory[form],
+            "memory_ratio": memory["unfold"] / memory[form],
+        }
+        for form in FORMS
+    ]
+
+
+def scaling(repeats: int) -> list[dict]:
+    """Time over the number of pixels, and the exponent of the power law through it."""
+    rows = []
+    for form in ("tiles", "native"):
+        times = seconds({str(side): make_step(form, 64, side, side) for side in SIDES}, repeats)
+        pixels = [side**2 for side in SIDES]
+        exponent = np.polyfit(np.log(pixels), np.log(list(times.values())), 1)[0]
+        milliseconds = {n: 1e3 * t for n, t in zip(pixels, times.values(), strict=True)}
+        rows.append({"form": form, "channels": 64, "ms": milliseconds, "exponent": float(exponent)})
+    return rows
+
+
+def main() -> None:
+    """Print Markdown; with --json, also write the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory-of", choices=FORMS, help=argparse.SUPPRESS)
+    parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
+    options = parser.parse_args()
+    if options.memory_of:
+        return report_memory(options.memory_of, *options.channels)
+    if not local_attention_native.available(torch.float32, WINDOW):
+        raise SystemExit("no C++ compiler, so there is nothing native to measure")
+
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    print(f"Local attention {WINDOW}x{WINDOW}, {HEIGHT}x{WIDTH}, float32, forward + backward; {machine}\n")
+    print("| form | channels | ms | speed-up | peak MB | memory ratio |\n|---|---|---|---|---|---|")
+    comparison = [row for channels in options.channels for row in compare(channels, options.repeats)]
+    for row in comparison:
+        print("| {form} | {channels} | {ms:.1f} | {speedup:.1f} | {peak_mb:.0f} | {memory_ratio:.0f} |".format(**row))
+    print(f"\n| form, 64 channels | {' | '.join(f'{side**2} px' for side in SIDES)} | exponent |")
+    print("|---" * (len(SIDES) + 2) + "|")
+    growth = scaling(options.repeats)
+    for row in growth:
+        print(f"| {row['form']} | {' | '.join(f'{ms:.1f} ms' for ms in row['ms'].values())} | {row['exponent']:.2f} |")
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine, "comparison": comparison, "scaling": growth}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

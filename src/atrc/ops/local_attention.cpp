@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -131,15 +132,20 @@ class Rows {
   std::vector<Scalar> memory;
 };
 
-// Calls work(worker, task) for all tasks; every worker < threads is one thread.
-template <class Work>
-void parallel(int threads, std::int64_t tasks, const Work& work) {
+// Calls work(*workers[i], task) for all tasks, thread i with a worker of its own, made when it is first needed.
+template <class Worker, class Work>
+void parallel(std::vector<std::unique_ptr<Worker>>& workers, const Shape& shape, std::int64_t tasks, const Work& work) {
+  const int threads = tasks > 1 ? workers.size() : 1;
   std::atomic<std::int64_t> next{0};
-  std::atomic<int> workers{0};
+  std::atomic<int> started{0};
   const auto loop = [&] {
-    const int worker = workers++;
-    for (std::int64_t task; (task = next++) < tasks;) work(worker, task);
+    auto& worker = workers[started++];
+    for (std::int64_t task; (task = next++) < tasks;) {
+      if (!worker) worker = std::make_unique<Worker>(shape);
+      work(*worker, task);
+    }
   };
+  if (threads == 1) return loop();
   // PyTorch's own threads, where they are OpenMP's: they spin for a while after their last work, and would
   // compete with threads of ours.
   using Pool = void (*)(void (*)(void*), void*, unsigned, unsigned);
@@ -418,11 +424,10 @@ void local_attention(const Scalar* query, const Scalar* key, const Scalar* value
                      std::int64_t d, std::int64_t c, std::int64_t height, std::int64_t width, int threads) {
   const Shape shape(batch, d, c, height, width);
   const std::int64_t queries = d * height * width, values = c * height * width, blocks = shape.blocks();
-  threads = std::clamp<std::int64_t>(batch * blocks, 1, threads);
-  std::vector<Forward> workers(threads, Forward(shape));
-  parallel(threads, batch * blocks, [&](int worker, std::int64_t task) {
+  std::vector<std::unique_ptr<Forward>> workers(threads);
+  parallel(workers, shape, batch * blocks, [&](Forward& worker, std::int64_t task) {
     const std::int64_t image = task / blocks, top = task % blocks * BLOCK_ROWS;
-    workers[worker].block(query + image * queries, key + image * queries, value + image * values,
+    worker.block(query + image * queries, key + image * queries, value + image * values,
                           out + image * values, top);
   });
 }
@@ -433,15 +438,14 @@ void local_attention_backward(const Scalar* grad, const Scalar* query, const Sca
                               std::int64_t d, std::int64_t c, std::int64_t height, std::int64_t width, int threads) {
   const Shape shape(batch, d, c, height, width);
   const std::int64_t queries = d * height * width, values = c * height * width;
-  threads = std::clamp<std::int64_t>(batch * ((shape.blocks() + 1) / 2), 1, threads);
-  std::vector<Backward> workers(threads, Backward(shape));
+  std::vector<std::unique_ptr<Backward>> workers(threads);
   // Every other block first, then the rest: no two threads ever add to the same row, and the order of the sums,
   // so the result to the last bit, does not depend on the number of threads.
   for (int parity = 0; parity < 2; parity++) {
     const std::int64_t blocks = (shape.blocks() + 1 - parity) / 2;
-    parallel(threads, batch * blocks, [&](int worker, std::int64_t task) {
+    parallel(workers, shape, batch * blocks, [&](Backward& worker, std::int64_t task) {
       const std::int64_t image = task / blocks, top = (task % blocks * 2 + parity) * BLOCK_ROWS;
-      workers[worker].block(grad + image * values, query + image * queries, key + image * queries,
+      worker.block(grad + image * values, query + image * queries, key + image * queries,
                             value + image * values, grad_query + image * queries, grad_key + image * queries,
                             grad_value + image * values, top);
     });

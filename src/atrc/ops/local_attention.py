@@ -4,11 +4,14 @@ One custom operator, `atrc::local_attention`, with one implementation per situat
 
 - while exporting: tiles and `scaled_dot_product_attention`, which other runtimes know too;
 - on a CPU: a C++ kernel, built on first use;
-- without a compiler, or on another device: the same tiles with a backward pass of their own.
+- on a CUDA device: Triton kernels, if Triton is installed;
+- elsewhere, and without a compiler: the same tiles with a backward pass of their own.
 
 Only query, key and value are kept for the backward pass; the weights are computed again.
 """
 
+import importlib
+import importlib.util
 from types import ModuleType
 from typing import Any
 
@@ -68,29 +71,37 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
 
 @torch.library.custom_op("atrc::local_attention", mutates_args=())
 def _local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    q, k, v = map(_computable, (query, key, value))
-    return _kernels(q, window).forward(q, k, v, window).to(value.dtype)
+    kernels = _kernels(query, window)
+    q, k, v = (_computable(x, kernels) for x in (query, key, value))
+    return kernels.forward(q, k, v, window).to(value.dtype)
 
 
 @torch.library.custom_op("atrc::local_attention_backward", mutates_args=())
 def _local_attention_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    g, q, k, v = map(_computable, (grad, query, key, value))
-    grad_query, grad_key, grad_value = _kernels(q, window).backward(g, q, k, v, window)
+    kernels = _kernels(query, window)
+    g, q, k, v = (_computable(x, kernels) for x in (grad, query, key, value))
+    grad_query, grad_key, grad_value = kernels.backward(g, q, k, v, window)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
 def _kernels(query: Tensor, window: int) -> ModuleType:
     """The module whose `forward` and `backward` suit these inputs best."""
-    if query.device.type == "cpu" and native.available(query.dtype, window):
+    if query.is_cuda and query.dtype != torch.float64 and importlib.util.find_spec("triton"):
+        return importlib.import_module("atrc.ops.local_attention_triton")
+    if query.device.type == "cpu" and native.available(_single(query.dtype), window):
         return native
     return tiles
 
 
-def _computable(x: Tensor) -> Tensor:
-    """Contiguous, and in single precision where it was half."""
-    return x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
+def _computable(x: Tensor, kernels: ModuleType) -> Tensor:
+    """Contiguous, and in single precision where it was half, unless the kernels do that themselves."""
+    return (x.to(_single(x.dtype)) if kernels in (native, tiles) else x).contiguous()
+
+
+def _single(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
 
 
 @_local_attention.register_fake

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from atrc.data import open_dataset
-from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result, evaluate, evaluation_loader, results_from_dict, results_to_dict
+from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 
 
 def score_checkpoint(
@@ -26,22 +24,13 @@ def score_checkpoint(
     crop = tuple(saved.recipe["data"]["crop"])
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
     results = evaluate(saved.build(), tasks, loader)
-    gain = compare(results, read_results(baseline)) if baseline else None
+    gain = compare(results, read_results(Path(baseline))) if baseline else None
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
     if gain is not None:
         print(f"{'delta_m':12} {'':6} {gain:+.2f} % against {baseline}", file=sys.stderr)
     protocol = {"layout": dataset.layout, "split": split, "crop": list(crop), "checkpoint": "last", "step": saved.step}
     return {"results": results_to_dict(results), "delta_m": gain, "protocol": protocol}
-
-
-def read_results(path: str) -> dict[str, Result]:
-    """Read a run's results.json."""
-    file = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
-    try:
-        return results_from_dict(json.loads(file.read_text(encoding="utf-8"))["results"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file}: not the results.json of a run ({error})") from None
 
 
 def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:

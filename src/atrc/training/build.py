@@ -60,6 +60,6 @@ def build_network(
         fixed = genotype or resolve_genotype(str(config.genotype), names)
 
         def make(channels: int) -> Distillation:
-            return ATRC(fixed, channels, config.attention_channels)
+            return ATRC(fixed, channels, config.attention_channels, dropout=config.dropout)
 
     return MultiTaskNetwork(tasks, build_backbone(config.backbone, config.pretrained), make)

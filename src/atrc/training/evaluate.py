@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from atrc.data import MultiTaskDataset
 from atrc.data.sample import Batch
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded
+from atrc.errors import UserError
 from atrc.network import Output
 from atrc.tasks import Task
 
@@ -139,6 +142,15 @@ def results_to_dict(results: dict[str, Result]) -> dict[str, Any]:
     return {task: asdict(result) for task, result in results.items()}
 
 
-def results_from_dict(content: dict[str, Any]) -> dict[str, Result]:
-    """Undo `results_to_dict`."""
-    return {task: Result(**fields) for task, fields in content.items()}
+def read_results(path: Path) -> dict[str, Result]:
+    """Read the results.json of a run, or of its folder.
+
+    Raises:
+        UserError: No such file, or not such a file.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))["results"]
+        return {task: Result(**fields) for task, fields in content.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file}: not the results.json of a run ({error})") from None

@@ -30,7 +30,7 @@ from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
 from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
-from atrc.training.evaluate import Result, evaluate, evaluation_loader, results_to_dict
+from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.folder import RunFolder, Table, write_text
 from atrc.training.losses import task_losses, total_loss
 from atrc.training.phase import SearchPhase, TrainPhase
@@ -64,7 +64,7 @@ def _fabric(recipe: Recipe, search: bool) -> Fabric:
         precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "32"
     if precision == "16" and not gpu:
         raise UserError("precision '16' needs a GPU; choose 32 or bf16 on a CPU")
-    name = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    name = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
     try:
         return Fabric(accelerator=recipe.accelerator, devices=recipe.devices, strategy=strategy, precision=name)  # type: ignore[arg-type]
     except (ValueError, RuntimeError) as error:
@@ -108,8 +108,10 @@ class Fit:
         return saved.step
 
     def run(self) -> dict[str, Result]:
-        """Take the remaining steps, then evaluate."""
+        """Take the remaining steps, then evaluate; what is finished is only read."""
         steps = self.recipe.optim.steps
+        if self.start == steps and self.folder.results.exists():
+            return read_results(self.folder.results)
         self._open_logs()
         self.network.train()
         bar = tqdm(total=steps, initial=self.start, desc=self.phase.name, unit="step", disable=not self.progress)
@@ -126,7 +128,8 @@ class Fit:
                 self._save(done)
             bar.update()
         bar.close()
-        self._save(steps)
+        if self.start < steps:
+            self._save(steps)
         return self._finish(time.perf_counter() - began)
 
     def _batches(self) -> Iterable[Batch]:

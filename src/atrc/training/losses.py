@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from atrc.network import Output, resize
@@ -22,10 +23,10 @@ def task_losses(
     losses = {}
     for task in tasks:
         target, mask = truth[task.name], valid[task.name]
-        prediction = output.predictions[task.name].float()
+        prediction = at_least_float32(output.predictions[task.name])
         losses[task.name] = task.loss(prediction, target, mask, across)
         if task.name in output.auxiliary:
-            regions = resize(output.auxiliary[task.name].float(), prediction)
+            regions = resize(at_least_float32(output.auxiliary[task.name]), prediction)
             losses[f"{task.name}_aux"] = task.auxiliary_loss(regions, target, mask, across)
     return losses
 
@@ -36,3 +37,8 @@ def total_loss(losses: dict[str, Tensor], tasks: Sequence[Task]) -> Tensor:
     return sum(
         (weights[name.removesuffix("_aux")] * loss for name, loss in losses.items()), next(iter(losses.values())) * 0
     )
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Widen half precisions: losses and metrics need the digits."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -38,6 +38,7 @@ class NetworkConfig:
         distillation: "none" (the baselines) or "atrc".
         genotype: For atrc: a file, a published name, one context for all pairs, or "random:SEED".
         attention_channels: Channels inside the context blocks; half of the feature channels if not given.
+        dropout: Probability of Dropout2d on ATRC's refined features; a search has none.
     """
 
     backbone: str = "hrnet18"
@@ -45,6 +46,7 @@ class NetworkConfig:
     distillation: Literal["none", "atrc"] = "none"
     genotype: str | None = None
     attention_channels: int | None = None
+    dropout: float = 0.05
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Recipe:
         seed: Fixes initial weights, batches, augmentation and sampling.
         validate_every: Steps between validations and checkpoints; only at the end if 0.
         log_every: Steps between rows of metrics.csv.
-        precision: "32", "bf16", "16", or "auto": bf16 on GPUs that have it, else 32.
+        precision: "32", "64", "bf16", "16" (mixed), or "auto": bf16 on GPUs that have it, else 32.
         accelerator: As in Lightning: "auto", "cpu", "gpu" ..
         devices: Number of devices.
         deterministic: Use only deterministic kernels.
@@ -116,7 +118,7 @@ class Recipe:
     seed: int = 0
     validate_every: int = 2000
     log_every: int = 50
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Literal["auto", "32", "64", "bf16", "16"] = "auto"
     accelerator: str = "auto"
     devices: int = 1
     deterministic: bool = False

@@ -32,12 +32,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         if not self.training or not dist.is_initialized():
             return super().forward(input)
         count = input.new_full((1,), input.numel() / input.shape[1])
-        sums = _AllReduceSum.apply(torch.cat([input.sum((0, 2, 3)), input.square().sum((0, 2, 3)), count]))
-        mean, square = sums[:-1].view(2, -1) / sums[-1]
-        variance = square - mean.square()
+        sums = _AllReduceSum.apply(torch.cat([input.sum((0, 2, 3)), count]))
+        centred = input - (mean := sums[:-1] / sums[-1])[:, None, None]
+        # A second sum, of squared distances: E[x^2] - E[x]^2 would cancel in float32.
+        variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / sums[-1]
         self._track(mean.detach(), variance.detach(), float(sums[-1]))
-        scale = torch.rsqrt(variance + self.eps)
-        normalised = (input - mean[:, None, None]) * scale[:, None, None]
+        normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normalised = normalised * self.weight[:, None, None] + self.bias[:, None, None]
         return normalised

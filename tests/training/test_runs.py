@@ -1,0 +1,214 @@
+"""Whole runs on tiny data: learning, resuming, killing, distributing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from atrc.errors import UserError
+from atrc.genotype import Genotype
+from atrc.training.checkpoint import Checkpoint
+from atrc.training.folder import read_table
+from atrc.training.loop import fit
+from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+
+COLUMNS = ("loss", "semseg", "depth", "normals", "edge")
+
+
+def recipe(out: Path, data: Path, steps: int = 6, **network: str) -> Recipe:
+    return Recipe(
+        out=str(out),
+        data=DataConfig(root=str(data), crop=(32, 32), batch_size=4, workers=0),
+        network=NetworkConfig(**network),
+        optim=OptimConfig(steps=steps),
+        search=SearchConfig(lr=0.3),
+        validate_every=2,
+        log_every=1,
+        accelerator="cpu",
+        precision="32",
+    )
+
+
+def curve(run: Path, columns: tuple[str, ...] = COLUMNS) -> list[tuple[float, ...]]:
+    return [tuple(float(row[name]) for name in columns) for row in read_table(run / "train.csv")]
+
+
+def write_config(path: Path, what: Recipe) -> Path:
+    def plain(value):
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    path.write_text(yaml.safe_dump(plain(what.to_dict())))
+    return path
+
+
+def test_a_run_leaves_everything_in_its_folder_and_learns(tmp_path, nyud_folder):
+    results = fit(recipe(tmp_path / "run", nyud_folder, 12), progress=False)
+    run = tmp_path / "run"
+    losses = curve(run)
+    assert losses[-1][0] < losses[0][0]
+    content = json.loads((run / "results.json").read_text())
+    assert content["layout"] == "NYUD_MT"
+    assert content["results"]["depth"]["value"] == results["depth"].value
+    assert {"torch", "timm", "python"} <= set(json.loads((run / "versions.json").read_text()))
+    assert yaml.safe_load((run / "config.yaml").read_text())["optim"]["steps"] == 12
+    assert [int(row["step"]) for row in read_table(run / "val.csv")] == [2, 4, 6, 8, 10, 12]
+    assert list(run.glob("events.out.tfevents*"))
+
+
+def test_the_same_seed_gives_the_same_run_with_any_number_of_workers(tmp_path, nyud_folder):
+    one, two = recipe(tmp_path / "one", nyud_folder, 4), recipe(tmp_path / "two", nyud_folder, 4)
+    two.data.workers = 2
+    fit(one, progress=False)
+    fit(two, progress=False)
+    assert curve(tmp_path / "one") == curve(tmp_path / "two")
+    first, second = (Checkpoint.load(tmp_path / n / "checkpoints/last.ckpt").network for n in ("one", "two"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("search", [False, True], ids=["train", "search"])
+def test_a_run_killed_at_any_step_resumes_as_if_unbroken(tmp_path, nyud_folder, search):
+    whole, broken = recipe(tmp_path / "whole", nyud_folder), recipe(tmp_path / "broken", nyud_folder)
+    fit(whole, search=search, progress=False)
+    command = [sys.executable, "-m", "atrc", "search" if search else "train"]
+    command += ["--config", str(write_config(tmp_path / "c.yaml", broken)), "--resume"]
+    for rows in (3, 5):  # once between checkpoints, once right behind one
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        table = tmp_path / "broken/train.csv"
+        while process.poll() is None and (not table.exists() or len(read_table(table)) < rows):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(read_table(table)) < 6
+    fit(broken, search=search, resume=True, progress=False)
+    columns = (*COLUMNS, *(("entropy", "temperature") if search else ()))
+    assert curve(tmp_path / "broken", columns) == curve(tmp_path / "whole", columns)
+    one, other = (Checkpoint.load(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "broken"))
+    assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
+    assert one.genotype == other.genotype
+    assert (tmp_path / "whole/results.json").exists()
+    assert read_table(tmp_path / "whole/val.csv") == read_table(tmp_path / "broken/val.csv")
+
+
+def test_a_search_logs_its_traces_and_writes_its_genotype(tmp_path, nyud_folder):
+    fit(recipe(tmp_path / "run", nyud_folder), search=True, progress=False)
+    genotype = Genotype.load(tmp_path / "run/genotype.json")
+    assert genotype.targets == ("semseg", "depth", "normals", "edge")
+    rows = read_table(tmp_path / "run/search.csv")
+    assert len(rows) == 6
+    for target in genotype.targets:
+        names = [name for name in rows[0] if name.startswith(f"{target}/depth/")]
+        assert sum(float(rows[-1][name]) for name in names) == pytest.approx(1, abs=1e-6)
+    train = read_table(tmp_path / "run/train.csv")
+    assert float(train[0]["temperature"]) == 1.0
+    assert float(train[-1]["temperature"]) == pytest.approx(0.05)
+    assert float(train[0]["entropy_weight"]) == pytest.approx(-0.02)
+    checkpoint = Checkpoint.load(tmp_path / "run/checkpoints/last.ckpt")
+    assert checkpoint.build().distillation is not None
+    assert checkpoint.genotype == genotype.contexts
+
+
+def test_two_processes_train_as_one_does_on_the_same_global_batch(tmp_path, nyud_folder):
+    curves = []
+    for devices in (1, 2):
+        what = recipe(tmp_path / str(devices), nyud_folder, 3, distillation="atrc", genotype="s_label")
+        what.devices = devices
+        what.network.dropout = 0.0  # it draws per process
+        what.precision, what.data.crop = "64", (48, 64)
+        command = [sys.executable, "-m", "atrc", "train", "--config", str(write_config(tmp_path / "c.yaml", what))]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        assert done.returncode == 0, done.stderr
+        curves.append(curve(tmp_path / str(devices)))
+    for one, two in zip(*curves, strict=True):
+        assert two == pytest.approx(one, rel=1e-6)
+    one, two = (json.loads((tmp_path / str(n) / "results.json").read_text())["results"] for n in (1, 2))
+    for task, result in one.items():
+        assert two[task]["value"] == pytest.approx(result["value"], rel=1e-4)
+
+
+def test_a_run_is_not_overwritten_and_another_recipe_is_refused(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 2)
+    fit(what, progress=False)
+    with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
+        fit(what, progress=False)
+    what.optim.lr = 0.5
+    with pytest.raises(UserError, match=r"of another recipe: optim\.lr was 0\.01, now 0\.5"):
+        fit(what, resume=True, progress=False)
+    what.optim.lr = 0.01
+    with pytest.raises(UserError, match="belongs to `atrc train`, not to `atrc search`"):
+        fit(what, search=True, resume=True, progress=False)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 2)
+    first = fit(what, progress=False)
+    stamp = (tmp_path / "run/checkpoints/last.ckpt").stat().st_mtime_ns
+    again = fit(what, resume=True, progress=False)
+    assert {k: v.value for k, v in again.items()} == {k: v.value for k, v in first.items()}
+    assert (tmp_path / "run/checkpoints/last.ckpt").stat().st_mtime_ns == stamp
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_images(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 20)
+    what.optim.lr = 1e30
+    with pytest.raises(UserError, match=r"step \d+: the loss of .* is not a finite number, images 000"):
+        fit(what, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a readable checkpoint"),
+        (b"garbage", "not a readable checkpoint"),
+        ({"a": 1}, "not a checkpoint of atrc"),
+        ({"format": "atrc-checkpoint", "version": 99}, "checkpoint version 99, this atrc reads 1; upgrade"),
+    ],
+)
+def test_what_is_no_checkpoint_is_named(tmp_path, content, message):
+    path = tmp_path / "x.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=message) as error:
+        Checkpoint.load(path)
+    assert "x.ckpt" in str(error.value)
+
+
+class Payload:
+    def __reduce__(self):
+        return (os.system, ("touch /tmp/atrc-was-here",))
+
+
+def test_a_pickled_payload_is_refused(tmp_path):
+    torch.save({"format": "atrc-checkpoint", "version": 1, "x": Payload()}, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        Checkpoint.load(tmp_path / "x.ckpt")
+    assert not Path("/tmp/atrc-was-here").exists()
+
+
+def test_recipes_that_cannot_work_are_refused_before_training(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, distillation="atrc")
+    with pytest.raises(UserError, match=r"needs network\.genotype"):
+        fit(what, progress=False)
+    what.network.genotype = "pascal_hrnet18"
+    with pytest.raises(UserError, match="is for the tasks semseg, human_parts.*the network predicts semseg, depth"):
+        fit(what, progress=False)
+    what.network.genotype = "random:x"
+    with pytest.raises(UserError, match="write random:SEED"):
+        fit(what, progress=False)
+    what.network.genotype, what.precision = "global", "16"
+    with pytest.raises(UserError, match="precision '16' needs a GPU"):
+        fit(what, progress=False)

@@ -1,0 +1,49 @@
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+from atrc.training.sync_batch_norm import SyncBatchNorm2d, synchronise
+
+WORLD = 2
+
+
+def _share(rank, path, whole, weight, results):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=WORLD)
+    norm = nn.BatchNorm2d(3).double()
+    synchronise(nn.Sequential(norm), "cpu")
+    share = whole[rank::WORLD].clone().requires_grad_()
+    output = norm(share)
+    (output * weight[rank::WORLD]).sum().backward()
+    grads = [p.grad.clone() for p in norm.parameters()]
+    for grad in grads:
+        torch.distributed.all_reduce(grad)
+    results[rank] = [output.detach(), share.grad, norm.running_mean, norm.running_var, *grads]
+    torch.distributed.destroy_process_group()
+
+
+def test_two_uneven_processes_equal_one_in_output_statistics_and_gradients(tmp_path):
+    whole, weight = torch.randn(2, 5, 3, 4, 6, dtype=torch.float64)
+    norm = nn.BatchNorm2d(3).double()
+    expected_in = whole.clone().requires_grad_()
+    expected = norm(expected_in)
+    (expected * weight).sum().backward()
+    with mp.Manager() as manager:
+        results = manager.dict()
+        mp.spawn(_share, (tmp_path / "store", whole, weight, results), WORLD)
+        for rank in range(WORLD):
+            output, grad, mean, variance, *grads = results[rank]
+            torch.testing.assert_close(output, expected[rank::WORLD].detach())
+            torch.testing.assert_close(grad, expected_in.grad[rank::WORLD])
+            torch.testing.assert_close(mean, norm.running_mean)
+            torch.testing.assert_close(variance, norm.running_var)
+            for ours, theirs in zip(grads, norm.parameters(), strict=True):
+                torch.testing.assert_close(ours, theirs.grad)
+
+
+def test_alone_it_is_an_ordinary_batch_norm_with_the_same_state():
+    norm, ours = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    synchronise(nn.Sequential(ours), "cpu")
+    assert type(ours) is SyncBatchNorm2d
+    x = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(ours(x), norm(x))
+    assert list(ours.state_dict()) == list(norm.state_dict())

@@ -1,0 +1,441 @@
+"""Four kinds of rooms furnished as people do: bedrooms, living rooms, dining rooms and offices."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.random import Generator
+
+from atrc.data.rooms import fixtures, furniture, objects, people
+from atrc.data.rooms.layout import Plan
+from atrc.data.rooms.materials import Style
+from atrc.data.rooms.things import Seat, Thing, Top
+
+_WALLS = np.arange(4)
+
+
+def furnish(random: Generator, with_people: bool) -> Plan:
+    """A furnished room."""
+    kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.3, 0.3, 0.2, 0.2]))
+    width, depth = random.uniform(3.6, 6.0), random.uniform(3.4, 5.4)
+    plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
+    walls = _shell(plan, style)
+    {"bedroom": _bedroom, "living room": _living_room, "dining room": _dining_room, "office": _office}[kind](plan, style)
+    _hang(plan, style, walls)
+    _extras(plan, style)
+    _dress(plan, style)
+    if with_people:
+        _populate(plan)
+    return plan
+
+
+def _shell(plan: Plan, style: Style) -> list[int]:
+    """Walls, floor, ceiling, the door, the windows and the lamp; returns the walls in random order."""
+    random, (width, depth, height) = plan.random, plan.size
+    paper, accent, skirting = style.wall(), style.wall(), style.white()
+    different = int(random.integers(4)) if random.random() < 0.25 else None
+    for i in range(4):
+        surface = fixtures.wall(plan.length(i), height, accent if i == different else paper, skirting)
+        plan.put(plan.stand(surface, i, 0), solid=False)
+    floor, top = fixtures.ground(width, depth, style.floor()), fixtures.ceiling(width, depth)
+    floor.at, top.at = (width / 2, depth / 2, 0), (width / 2, depth / 2, height)
+    plan.put(floor, solid=False)
+    plan.put(top, solid=False)
+    order = [int(w) for w in random.permutation(_WALLS)]
+    _doors(plan, style, order)
+    _windows(plan, style, order[1:])
+    _ceiling_lamps(plan, style)
+    return order
+
+
+def _doors(plan: Plan, style: Style, order: list[int]) -> None:
+    for wall in order[: 1 + (plan.random.random() < 0.3)]:
+        door = fixtures.door(style, plan.random.uniform(0.8, 0.92), plan.random.uniform(2.0, 2.1))
+        if plan.at_wall(door, wall, gap=0.0, front=0.85):
+            plan.reserve(plan.box(door, 0.85), door)
+
+
+def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
+    random = plan.random
+    daylight = 0.0 if random.random() < 0.15 else random.uniform(0.35, 1.0)
+    for wall in walls[: random.integers(1, 3)]:
+        width = random.uniform(0.9, min(2.4, plan.length(wall) - 1.2))
+        sill = random.uniform(0.75, 1.0) if random.random() < 0.8 else 0.15
+        height = min(random.uniform(1.2, 1.5) if sill > 0.5 else 2.0, plan.size[2] - sill - 0.3)
+        glass = fixtures.window(style, width, height, daylight)
+        along = random.uniform(-0.5, 0.5) * (plan.length(wall) - width - 0.9)
+        if not plan.at_wall(glass, wall, along, z=sill, gap=0.0, front=0.0):
+            continue
+        if random.random() < 0.55:
+            drapes = fixtures.curtains(style, width, min(sill + height + 0.15, plan.size[2] - 0.05))
+            plan.stand(drapes, wall, along)
+            if plan.free(plan.box(drapes), (glass,)):
+                plan.put(drapes)
+        elif random.random() < 0.75:
+            cover = fixtures.blinds(style, width + 0.04, height * random.uniform(0.25, 0.8))
+            plan.put(plan.stand(cover, wall, along, 0.0, sill + height + 0.06))
+        if sill > 0.6 and random.random() < 0.4:
+            plan.at_wall(fixtures.radiator(style, width * 0.8), wall, along, gap=0.0, front=0.0)
+        if sill > 0.6 and random.random() < 0.35:
+            pot = furniture.plant(style, random.uniform(0.22, 0.35))
+            plan.try_put(plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,))
+
+
+def _ceiling_lamps(plan: Plan, style: Style) -> None:
+    random, (width, depth, height) = plan.random, plan.size
+    drop = random.uniform(0.3, 0.6) if random.random() < 0.5 and height > 2.5 else 0.0
+    spots = [(0.5, 0.5)] if max(width, depth) < 5.2 or drop else [(0.3, 0.5), (0.7, 0.5)]
+    state = random.bit_generator.state
+    for x, y in spots:
+        # A room's ceiling lamps are of one kind.
+        random.bit_generator.state = state
+        lamp = objects.ceiling_lamp(style, drop)
+        lamp.at = (width * x, depth * y, height)
+        plan.put(lamp)
+
+
+def _bedroom(plan: Plan, style: Style) -> None:
+    random = plan.random
+    double = random.random() < 0.7
+    bed = furniture.bed(style, double)
+    if plan.at_wall(bed, front=0.5, tries=30):
+        low, high = bed.bounds()
+        width, high_stand = random.uniform(0.4, 0.52), random.uniform(0.45, 0.6)
+        for side in (-1, 1):
+            stand = furniture.drawers(style, "night stand", width, 0.4, high_stand, 2)
+            x = side * ((high[0] - low[0]) / 2 + width / 2 + 0.06)
+            if random.random() < 0.9 and plan.beside(stand, bed, x, low[1] + 0.24) and random.random() < 0.85:
+                plan.on_top(objects.table_lamp(style), stand, stand.tops[0], y=-0.05)
+        _pillows(plan, style, bed)
+        rug = fixtures.rug(style, random.uniform(1.8, 2.6), random.uniform(1.3, 1.8))
+        plan.pose_on(rug, bed, 0, 0.7, 0, 0)
+        if random.random() < 0.6 and _inside(plan, rug):
+            plan.put(rug, solid=False)
+    plan.at_wall(furniture.wardrobe(style), front=0.6)
+    if random.random() < 0.75:
+        chest = furniture.drawers(style, "dresser", random.uniform(0.8, 1.3), 0.46, random.uniform(0.75, 1.0), 3, 2)
+        if plan.at_wall(chest, front=0.6):
+            if random.random() < 0.5:
+                _above(plan, fixtures.mirror(style, random.uniform(0.6, 0.9), random.uniform(0.6, 0.9)), chest, 1.45)
+            elif random.random() < 0.6:
+                plan.on_top(objects.television(style, random.uniform(0.7, 0.9)), chest, chest.tops[0], 0, -0.05)
+    if random.random() < 0.55:
+        _work_place(plan, style)
+    if random.random() < 0.4:
+        plan.at_wall(furniture.bookshelf(style))
+    if random.random() < 0.3:
+        plan.at_wall(furniture.sofa(style, 1), front=0.5)
+
+
+def _pillows(plan: Plan, style: Style, bed: Thing) -> None:
+    top = bed.tops[0]
+    places = [-0.25, 0.25] if top.width > 1.2 else [0.0]
+    width = min(0.68, top.width / len(places) - 0.05)
+    for place in places:
+        plan.on_top(objects.pillow(style, width, 0.42), bed, top, place * top.width, 0.0)
+    if plan.random.random() < 0.5:
+        cushion = objects.cushion(style)
+        plan.pose_on(cushion, bed, plan.random.uniform(-0.2, 0.2), top.y + 0.36, top.z + 0.04)
+        plan.try_put(cushion, besides=(bed,))
+
+
+def _living_room(plan: Plan, style: Style) -> None:
+    random = plan.random
+    sofa = furniture.sofa(style, int(random.choice([2, 3, 3])))
+    if not plan.at_wall(sofa, front=1.1, tries=30):
+        return
+    wall = round(sofa.yaw / 90) % 4
+    _facing_screen(plan, style, sofa, (wall + 2) % 4)
+    low = furniture.table(style, *_coffee_table(random), random.uniform(0.38, 0.46))
+    near = sofa.bounds()[1, 1] + random.uniform(0.32, 0.5) - low.bounds()[0, 1]
+    rug = fixtures.rug(style, random.uniform(2.0, 3.0), random.uniform(1.5, 2.0))
+    plan.pose_on(rug, sofa, 0, near, 0)
+    if random.random() < 0.75 and _inside(plan, rug):
+        plan.put(rug, solid=False)
+    plan.beside(low, sofa, random.uniform(-0.2, 0.2), near)
+    for side in random.permutation([-1, 1]):
+        x = side * (sofa.bounds()[1, 0] + random.uniform(0.15, 0.3))
+        choice = random.random()
+        if choice < 0.35:
+            plan.beside(objects.floor_lamp(style), sofa, x + side * 0.12, -0.15)
+        elif choice < 0.65:
+            side_table = furniture.table(style, 0.45, 0.45, random.uniform(0.48, 0.58))
+            if plan.beside(side_table, sofa, x + side * 0.14, -0.1) and random.random() < 0.7:
+                plan.on_top(objects.table_lamp(style), side_table, side_table.tops[0])
+        else:
+            plan.beside(furniture.plant(style, random.uniform(0.8, 1.5)), sofa, x + side * 0.2, -0.1)
+    if random.random() < 0.65:
+        chair, side = furniture.sofa(style, 1), random.choice([-1, 1])
+        x = side * (sofa.bounds()[1, 0] + 0.75)
+        plan.beside(chair, sofa, x, near + 0.2, yaw=side * random.uniform(60, 95))
+    _cushions(plan, style, sofa)
+    if random.random() < 0.7:
+        plan.at_wall(furniture.bookshelf(style))
+    if random.random() < 0.4:
+        plan.at_wall(_sideboard(style))
+    if random.random() < 0.3:
+        _dining_group(plan, style, 0.85, 2)
+
+
+def _coffee_table(random: Generator) -> tuple[float, float]:
+    if random.random() < 0.35:
+        wide = random.uniform(0.7, 0.95)
+        return wide, wide
+    return random.uniform(0.9, 1.25), random.uniform(0.5, 0.65)
+
+
+def _cushions(plan: Plan, style: Style, sofa: Thing) -> None:
+    for seat in sofa.seats:
+        if plan.random.random() < 0.55:
+            cushion = objects.cushion(style)
+            plan.pose_on(cushion, sofa, seat.x + plan.random.uniform(-0.1, 0.1), -0.06, seat.z)
+            plan.try_put(cushion, besides=(sofa,))
+
+
+def _sideboard(style: Style) -> Thing:
+    random = style.random
+    return furniture.drawers(
+        style, "cabinet", random.uniform(1.1, 1.7), 0.42, random.uniform(0.7, 0.9), int(random.integers(1, 4)), 3
+    )
+
+
+def _facing_screen(plan: Plan, style: Style, sofa: Thing, wall: int) -> None:
+    """Television opposite the sofa, on a low cabinet or on the wall above it."""
+    random = plan.random
+    stand = furniture.drawers(style, "cabinet", random.uniform(1.2, 1.8), 0.4, random.uniform(0.42, 0.58), 1, 3)
+    seen = plan.box(sofa).mean(0) - np.asarray(plan.size) / 2
+    along = float(seen[wall % 2]) * (1 if wall in (0, 1) else -1)
+    for place in (along, None):
+        if plan.at_wall(stand, wall, place, front=0.5):
+            break
+    else:
+        return
+    width = random.uniform(0.95, 1.35)
+    if random.random() < 0.3:
+        _above(plan, objects.television(style, width, on_wall=True), stand, 1.0)
+    else:
+        plan.on_top(objects.television(style, width), stand, stand.tops[0], 0, 0.0)
+
+
+def _dining_room(plan: Plan, style: Style) -> None:
+    random = plan.random
+    _dining_group(plan, style, random.uniform(0.85, 1.0), 6)
+    for _ in range(2):
+        if random.random() < 0.75:
+            plan.at_wall(_sideboard(style))
+    if random.random() < 0.6:
+        plan.at_wall(furniture.wardrobe(style) if random.random() < 0.3 else furniture.bookshelf(style))
+    if random.random() < 0.35:
+        plan.at_wall(furniture.sofa(style, 2), front=0.5)
+
+
+def _dining_group(plan: Plan, style: Style, depth: float, most: int) -> None:
+    """A table with chairs around it and, sometimes, a rug under it."""
+    random, (width, length, _) = plan.random, plan.size
+    round_one = random.random() < 0.3
+    long = depth + 0.15 if round_one else random.uniform(1.3, 1.9) if most > 4 else depth
+    group = furniture.table(style, long, long if round_one else depth, random.uniform(0.72, 0.76))
+    for _ in range(24):
+        reach = (width / 2, length / 2)
+        group.at = (reach[0] * random.uniform(0.6, 1.4), reach[1] * random.uniform(0.6, 1.4), 0.0)
+        group.yaw = 90.0 * random.integers(2) + random.normal(0, 2)
+        if plan.try_put(group, front=0.4):
+            break
+    else:
+        return
+    if random.random() < 0.45:
+        rug = fixtures.rug(style, long + 1.2, long + 1.2 if round_one else depth + 1.1)
+        plan.pose_on(rug, group, 0, 0, 0)
+        if _inside(plan, rug):
+            plan.put(rug, solid=False)
+    state = random.bit_generator.state
+    for x, y, yaw in _places(long, long if round_one else depth, most, round_one):
+        # The chairs of a table are of one kind: the same dice for each.
+        after = random.bit_generator.state
+        random.bit_generator.state = state
+        seat = furniture.chair(style)
+        random.bit_generator.state = after
+        pull = random.uniform(0.0, 0.14) if random.random() < 0.8 else random.uniform(0.2, 0.4)
+        front = seat.bounds()[1, 1] - 0.16
+        turn = np.radians(yaw)
+        out = pull + front
+        plan.beside(seat, group, x + np.sin(turn) * out, y - np.cos(turn) * out, yaw + random.normal(0, 5), touch=True)
+
+
+def _places(width: float, depth: float, most: int, round_one: bool) -> list[tuple[float, float, float]]:
+    """Places around a table: where its edge is, and the yaw of who sits there."""
+    if round_one:
+        count = min(most, 4)
+        turns = np.arange(count) * 360 / count
+        return [(np.sin(np.radians(t)) * width / 2, -np.cos(np.radians(t)) * width / 2, t) for t in turns]
+    columns = [0.0] if width < 1.2 else [-0.25 * width, 0.25 * width]
+    places = [(x, -depth / 2, 0.0) for x in columns] + [(x, depth / 2, 180.0) for x in columns]
+    if most > 4:
+        places += [(width / 2, 0.0, 90.0), (-width / 2, 0.0, -90.0)]
+    return places
+
+
+def _office(plan: Plan, style: Style) -> None:
+    random = plan.random
+    for _ in range(random.integers(1, 4)):
+        _work_place(plan, style)
+    plan.at_wall(furniture.bookshelf(style))
+    if random.random() < 0.6:
+        plan.at_wall(furniture.bookshelf(style))
+    if random.random() < 0.6:
+        plan.at_wall(furniture.wardrobe(style) if random.random() < 0.4 else _sideboard(style))
+    if random.random() < 0.35:
+        _dining_group(plan, style, random.uniform(0.8, 1.0), 4)
+    if random.random() < 0.35:
+        plan.at_wall(furniture.sofa(style, int(random.integers(1, 3))), front=0.5)
+
+
+def _work_place(plan: Plan, style: Style) -> None:
+    """Desk at a wall with a screen, a keyboard, a lamp and a chair before it."""
+    random, desk = plan.random, furniture.desk(style)
+    if not plan.at_wall(desk, front=0.8):
+        return
+    top, x = desk.tops[0], random.uniform(-0.15, 0.15)
+    if random.random() < 0.7:
+        plan.on_top(objects.television(style, random.uniform(0.5, 0.68)), desk, top, x, -top.depth / 2 + 0.14)
+        plan.on_top(objects.keyboard(style), desk, top, x - 0.05, top.depth / 2 - 0.12)
+    else:
+        plan.on_top(objects.laptop(style), desk, top, x, 0.0)
+    if random.random() < 0.6:
+        side = random.choice([-1, 1])
+        lamp = objects.desk_lamp(style) if random.random() < 0.6 else objects.table_lamp(style)
+        plan.on_top(lamp, desk, top, side * (top.width / 2 - 0.16), -top.depth / 2 + 0.2)
+    seat = furniture.office_chair(style) if random.random() < 0.6 else furniture.chair(style)
+    out = desk.bounds()[1, 1] + random.uniform(0.0, 0.3)
+    plan.beside(seat, desk, x, out, 180 + random.normal(0, 14), touch=True)
+
+
+def _above(plan: Plan, thing: Thing, other: Thing, z: float) -> Thing | None:
+    """Hang a thing over a piece of furniture that stands at a wall."""
+    wall = round(other.yaw / 90) % 4
+    middle = plan.box(other).mean(0) - np.asarray(plan.size) / 2
+    along = float(middle[wall % 2]) * (1 if wall in (0, 1) else -1)
+    return plan.at_wall(thing, wall, along, z=z, gap=0.0, front=0.0)
+
+
+def _inside(plan: Plan, rug: Thing) -> bool:
+    box = plan.box(rug)
+    return bool((box[0, :2] > 0.02).all() and (box[1, :2] < np.asarray(plan.size[:2]) - 0.02).all())
+
+
+def _hang(plan: Plan, style: Style, walls: list[int]) -> None:
+    """Pictures over beds, sofas and chests, then pictures, mirrors, shelves and clocks where walls are bare."""
+    random = plan.random
+    for thing in [t for t in plan.things if t.name in ("bed", "sofa", "dresser", "cabinet", "desk")]:
+        if random.random() < 0.6 and thing.bounds()[1, 2] < 1.25:
+            picture = fixtures.painting(style, random.uniform(0.5, 1.1), random.uniform(0.4, 0.7))
+            _above(plan, picture, thing, random.uniform(1.5, 1.65) + 0.1)
+    for wall in walls:
+        for _ in range(random.integers(0, 3)):
+            width, height = random.uniform(0.3, 0.9), random.uniform(0.35, 0.75)
+            plan.at_wall(fixtures.painting(style, width, height), wall, z=random.uniform(1.5, 1.7), gap=0.0, front=0.0, tries=4)
+    if random.random() < 0.45:
+        width, height = random.uniform(0.4, 0.6), random.uniform(1.2, 1.7)
+        plan.at_wall(fixtures.mirror(style, width, height), z=height / 2 + 0.25, gap=0.0, front=0.3)
+    if random.random() < 0.4:
+        plan.at_wall(fixtures.wall_shelf(style), z=random.uniform(1.3, 1.7), gap=0.0, front=0.0)
+    if random.random() < 0.3:
+        plan.at_wall(fixtures.clock(style), z=random.uniform(1.8, 2.0), gap=0.0, front=0.0)
+    if random.random() < 0.25:
+        plan.at_wall(fixtures.coat_hooks(style), z=1.65, gap=0.0, front=0.0)
+
+
+def _extras(plan: Plan, style: Style) -> None:
+    """What stands around: plants, boxes, bags, bins, a ball, a floor lamp, a spare chair."""
+    random = plan.random
+    if random.random() < 0.6:
+        plan.at_wall(furniture.plant(style, random.uniform(0.6, 1.5)), front=0.0, gap=0.08)
+    if random.random() < 0.3:
+        plan.at_wall(objects.floor_lamp(style), front=0.0, gap=0.08)
+    for _ in range(random.integers(0, 4)):
+        plan.at_wall(furniture.carton(style), front=0.0)
+    if random.random() < 0.3:
+        plan.scatter(furniture.carton(style))
+    for make in (objects.bag, objects.bin_, objects.ball):
+        if random.random() < 0.3:
+            plan.at_wall(make(style), front=0.0, gap=0.06)
+    if random.random() < 0.25:
+        plan.scatter(furniture.stool(style))
+    if random.random() < 0.2:
+        plan.at_wall(furniture.chair(style), front=0.3)
+
+
+def _dress(plan: Plan, style: Style) -> None:
+    """Put books and small things on everything that has a top."""
+    random = plan.random
+    for thing in list(plan.things):
+        if thing.name == "bookshelf":
+            for top in thing.tops:
+                _fill_shelf(plan, style, thing, top)
+        elif thing.name in ("table", "desk", "cabinet", "dresser", "night stand"):
+            _scatter_small(plan, style, thing)
+        elif thing.name == "box" and random.random() < 0.3:
+            plan.on_top(objects.low_box(style), thing, thing.tops[0])
+
+
+def _fill_shelf(plan: Plan, style: Style, shelf: Thing, top: Top) -> None:
+    random = plan.random
+    kind = random.random()
+    if kind < 0.62:
+        length = top.width * random.uniform(0.4, 1.0)
+        row = objects.book_row(style, min(length, top.width), min(top.headroom, 0.34))
+        plan.on_top(row, shelf, top, x=None, y=top.depth / 2 - 0.12)
+    elif kind < 0.75:
+        plan.on_top(objects.book_pile(style), shelf, top)
+    for make in (objects.low_box, objects.vase, objects.book_pile, objects.ball):
+        if random.random() < 0.28:
+            plan.on_top(make(style), shelf, top)
+
+
+def _scatter_small(plan: Plan, style: Style, thing: Thing) -> None:
+    random, top = plan.random, thing.tops[0]
+    if thing.name == "cabinet" and top.z > 1.7:
+        if random.random() < 0.4:
+            plan.on_top(furniture.carton(style), thing, top)
+        return
+    makers = [objects.book_pile, objects.cup, objects.vase, objects.low_box, objects.bowl, partial(furniture.plant, height=0.34)]
+    if thing.name == "table" and top.z > 0.65:
+        makers += [objects.plate, objects.plate, objects.cup, objects.bowl]
+    if thing.name in ("dresser", "cabinet"):
+        makers += [objects.table_lamp, objects.low_box]
+    if thing.name == "desk":
+        makers += [objects.book_pile, lambda s: objects.book_row(s, 0.3, 0.4)]
+    area = top.width * top.depth
+    for _ in range(random.integers(0, 2 + round(4 * area))):
+        made = makers[random.integers(len(makers))](style)
+        plan.on_top(made, thing, top, yaw=float(random.uniform(0, 360)) if made.name != "lamp" else 0.0)
+
+
+def _populate(plan: Plan) -> None:
+    """One to four people mostly, sitting on what is free or standing and walking about."""
+    random = plan.random
+    wanted = int(random.choice([0, 1, 2, 3, 4], p=[0.06, 0.3, 0.32, 0.2, 0.12]))
+    seats = [(thing, seat) for thing in plan.things for seat in thing.seats]
+    for _ in range(wanted):
+        if seats and random.random() < 0.5:
+            thing, seat = seats.pop(int(random.integers(len(seats))))
+            _sit(plan, thing, seat)
+            continue
+        pose = people.walking(random) if random.random() < 0.3 else people.standing(random)
+        plan.scatter(people.person(random, pose), margin=0.0, tries=24)
+
+
+def _sit(plan: Plan, thing: Thing, seat: Seat) -> None:
+    """Seat a person; whatever the seat belongs to, and the table before it, may be touched."""
+    at_table = any(t.name in ("table", "desk") and _near(plan, t, thing) for t in plan.things)
+    body = people.person(plan.random, people.sitting(plan.random, at_table and thing.name == "chair"), seat)
+    plan.pose_on(body, thing, seat.x, seat.y, 0.0, seat.yaw)
+    touched = [t for t in plan.things if t.name in ("table", "desk") and _near(plan, t, thing)]
+    plan.try_put(body, besides=(thing, *touched))
+
+
+def _near(plan: Plan, one: Thing, other: Thing) -> bool:
+    """Whether two boxes overlap on the floor."""
+    a, b = plan.box(one), plan.box(other)
+    return bool((a[0, :2] < b[1, :2]).all() and (a[1, :2] > b[0, :2]).all())

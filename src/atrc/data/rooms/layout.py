@@ -1,0 +1,158 @@
+"""Where things stand: a plan of a room that keeps things from intersecting.
+
+Room frame: x to the east, y to the north, z up [m]; the floor spans [0, width] x [0, depth].
+Wall i has the yaw 90 * i of things that stand with their backs to it: 0 south, 1 east, 2 north, 3 west.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from numpy.random import Generator
+
+from atrc.data.rooms.things import Thing, Top
+
+_SLACK = 0.004  # things may touch [m]
+
+
+class Plan:
+    """A room being furnished."""
+
+    def __init__(self, random: Generator, size: tuple[float, float, float]) -> None:
+        self.random = random
+        self.size = size
+        self.things: list[Thing] = []
+        self._taken: list[Float[ndarray, "2 3"]] = []
+        self._owners: list[Thing | None] = []
+
+    def length(self, wall: int) -> float:
+        """How long a wall is [m]."""
+        return self.size[wall % 2]
+
+    def stand(self, thing: Thing, wall: int, along: float, out: float = 0.0, z: float = 0.0) -> Thing:
+        """Pose a thing with its frame's origin `out` in front of a wall, `along` it from its middle."""
+        width, depth, _ = self.size
+        x, y = ((width / 2, 0.0), (width, depth / 2), (width / 2, depth), (0.0, depth / 2))[wall]
+        turn = np.radians(90 * wall)
+        thing.at = (x + np.cos(turn) * along - np.sin(turn) * out, y + np.sin(turn) * along + np.cos(turn) * out, z)
+        thing.yaw = 90.0 * wall
+        return thing
+
+    def box(self, thing: Thing, front: float = 0.0) -> Float[ndarray, "2 3"]:
+        """Box of the room that a posed thing takes up, `front` more on its front side [m]."""
+        low, high = thing.bounds()
+        high = high + [0, front, 0]
+        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
+        corners = thing.to_room(corners)
+        return np.stack([corners.min(0), corners.max(0)])
+
+    def free(self, box: Float[ndarray, "2 3"], besides: tuple[Thing, ...] = ()) -> bool:
+        """Whether a box lies in the room and meets nothing, `besides` some things."""
+        if (box[0] < -_SLACK).any() or (box[1] > np.asarray(self.size) + _SLACK).any():
+            return False
+        if not self._taken:
+            return True
+        others = [b for b, owner in zip(self._taken, self._owners, strict=True) if not any(owner is t for t in besides)]
+        if not others:
+            return True
+        taken = np.stack(others)
+        return not ((box[0] < taken[:, 1] - _SLACK) & (box[1] > taken[:, 0] + _SLACK)).all(1).any()
+
+    def reserve(self, box: Float[ndarray, "2 3"], owner: Thing | None = None) -> None:
+        """Keep a box free of others: a door needs room to swing."""
+        self._taken.append(box)
+        self._owners.append(owner)
+
+    def put(self, thing: Thing, solid: bool = True) -> Thing:
+        """Add a posed thing."""
+        self.things.append(thing)
+        if solid:
+            self.reserve(self.box(thing), thing)
+        return thing
+
+    def try_put(self, thing: Thing, front: float = 0.0, besides: tuple[Thing, ...] = ()) -> Thing | None:
+        """Add a posed thing if there is room for it and `front` [m] before it."""
+        return self.put(thing) if self.free(self.box(thing, front), besides) else None
+
+    def at_wall(
+        self,
+        thing: Thing,
+        wall: int | None = None,
+        along: float | None = None,
+        z: float = 0.0,
+        front: float = 0.45,
+        gap: float = 0.03,
+        tries: int = 14,
+    ) -> Thing | None:
+        """Stand or hang a thing with its back to a wall, at a random one and place unless they are given."""
+        low, high = thing.bounds()
+        for _ in range(tries if wall is None or along is None else 1):
+            side = int(self.random.integers(4)) if wall is None else wall
+            room = self.length(side) / 2 - max(-low[0], high[0]) - 0.04
+            if room < 0:
+                continue
+            place = self.random.uniform(-room, room) if along is None else along
+            if along is None and self.random.random() < 0.3 and z == 0:
+                place = room * np.sign(place)  # people push furniture into corners
+            if self.try_put(self.stand(thing, side, place, gap - low[1], z), front):
+                return thing
+        return None
+
+    def scatter(self, thing: Thing, margin: float = 0.1, tries: int = 16, z: float = 0.0) -> Thing | None:
+        """Stand a thing anywhere on the floor, turned anyhow."""
+        reach = float(np.abs(thing.bounds()[:, :2]).max()) + margin
+        width, depth, _ = self.size
+        if min(width, depth) < 2 * reach:
+            return None
+        for _ in range(tries):
+            thing.at = (self.random.uniform(reach, width - reach), self.random.uniform(reach, depth - reach), z)
+            thing.yaw = float(self.random.uniform(0, 360))
+            if self.try_put(thing):
+                return thing
+        return None
+
+    def beside(self, thing: Thing, other: Thing, x: float, y: float, yaw: float = 0.0, touch: bool = False) -> Thing | None:
+        """Stand a thing at a place of another thing's frame; `touch` lets their boxes overlap."""
+        self.pose_on(thing, other, x, y, 0.0, yaw)
+        thing.at = (thing.at[0], thing.at[1], 0.0)
+        return self.try_put(thing, besides=(other,) if touch else ())
+
+    @staticmethod
+    def pose_on(thing: Thing, other: Thing, x: float, y: float, z: float, yaw: float = 0.0) -> Thing:
+        """Pose a thing in another thing's frame."""
+        thing.at = tuple(other.to_room(np.array([[x, y, z]]))[0].tolist())
+        thing.yaw = other.yaw + yaw
+        return thing
+
+    def on_top(
+        self,
+        thing: Thing,
+        other: Thing,
+        top: Top,
+        x: float | None = None,
+        y: float | None = None,
+        yaw: float = 0.0,
+        tries: int = 6,
+    ) -> Thing | None:
+        """Set a thing on a top of another, at random unless `x` or `y` [m from its middle] is given."""
+        low, high = thing.bounds()
+        room_x = top.width / 2 - max(-low[0], high[0])
+        room_y = top.depth / 2 - max(-low[1], high[1])
+        if min(room_x, room_y) < -0.03 or high[2] > top.headroom:
+            return None
+        for _ in range(tries):
+            dx = self.random.uniform(-1, 1) * max(room_x, 0) if x is None else x
+            dy = self.random.uniform(-1, 1) * max(room_y, 0) if y is None else y
+            self.pose_on(thing, other, top.x + dx, top.y + dy, top.z, yaw)
+            if self.try_put(thing, besides=(other,)):
+                return thing
+        return None
+
+    def some(self, make: Callable[[], Thing | None], most: int, chance: float = 1.0) -> int:
+        """Try something a random number of times up to `most`; how often it worked."""
+        return sum(
+            make() is not None for _ in range(int(self.random.integers(0, most + 1))) if self.random.random() < chance
+        )

@@ -1,0 +1,343 @@
+"""Mannequins: a skeleton posed by angles, with smooth limbs, clothes, hair and the six human parts.
+
+Angles [deg] are those of a limb's direction, seen from a body that stands upright: `flex` swings it
+from hanging straight down to the front (90 is level), `out` away from the body's middle (negative: across).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+from numpy.random import Generator
+
+from atrc.data.rooms.materials import Colour, Material, faded, pick
+from atrc.data.rooms.meshes import Mesh, ellipsoid, limb, merge, rotation, tube
+from atrc.data.rooms.profiles import HEAD, LOWER_ARM, LOWER_LEG, TORSO, UPPER_ARM, UPPER_LEG
+from atrc.data.rooms.things import Seat, Thing
+
+# Lengths of a person of 1.75 m [m].
+_THIGH, _SHANK, _ANKLE = 0.43, 0.42, 0.085
+_UPPER_ARM, _FOREARM, _HAND = 0.29, 0.25, 0.17
+_SHOULDER, _HIP, _SPINE = 0.185, 0.09, 0.5
+
+Angles = tuple[float, float]
+_SKINS: tuple[Colour, ...] = (
+    (0.9, 0.72, 0.6),
+    (0.82, 0.62, 0.48),
+    (0.65, 0.45, 0.33),
+    (0.42, 0.28, 0.2),
+    (0.94, 0.78, 0.68),
+)
+_HAIRS: tuple[Colour, ...] = (
+    (0.1, 0.08, 0.07),
+    (0.25, 0.16, 0.1),
+    (0.45, 0.3, 0.16),
+    (0.72, 0.58, 0.34),
+    (0.6, 0.6, 0.6),
+)
+_CLOTHES: tuple[Colour, ...] = (
+    (0.85, 0.85, 0.84),
+    (0.16, 0.2, 0.32),
+    (0.7, 0.18, 0.17),
+    (0.2, 0.42, 0.35),
+    (0.25, 0.26, 0.28),
+    (0.85, 0.65, 0.25),
+    (0.45, 0.58, 0.72),
+    (0.55, 0.35, 0.5),
+    (0.8, 0.5, 0.4),
+)
+_TROUSERS: tuple[Colour, ...] = (
+    (0.18, 0.24, 0.38),
+    (0.12, 0.12, 0.14),
+    (0.62, 0.54, 0.42),
+    (0.35, 0.36, 0.38),
+    (0.3, 0.2, 0.16),
+)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Directions of the limbs, left then right, and how the trunk leans and the head turns [deg]."""
+
+    thighs: tuple[Angles, Angles] = ((3, 4), (0, 4))
+    shanks: tuple[Angles, Angles] = ((0, 2), (-3, 2))
+    arms: tuple[Angles, Angles] = ((4, 9), (4, 9))
+    forearms: tuple[Angles, Angles] = ((14, 5), (14, 5))
+    lean: float = 2.0
+    tilt: float = 0.0
+    turn: float = 0.0
+    nod: float = 0.0
+
+
+_ARMS: Mapping[str, tuple[tuple[Angles, Angles], tuple[Angles, Angles]]] = {
+    "hanging": (((4, 9), (4, 9)), ((14, 4), (14, 4))),
+    "hips": (((-22, 42), (-22, 42)), ((22, -46), (22, -46))),
+    "one hip": (((4, 9), (-22, 42)), ((14, 4), (22, -46))),
+    "waving": (((4, 9), (60, 70)), ((14, 4), (165, 25))),
+    "pointing": (((80, 12), (4, 9)), ((86, 4), (14, 4))),
+    "folded": (((24, 12), (30, 10)), ((72, -68), (80, -64))),
+    "phone": (((6, 9), (22, 9)), ((16, 2), (112, -22))),
+    "calling": (((6, 9), (38, 22)), ((16, 2), (150, -48))),
+    "holding": (((20, 9), (20, 9)), ((82, -12), (82, -12))),
+    "stretching": (((150, 30), (155, 28)), ((170, -10), (172, -8))),
+    "behind": (((-25, 14), (-25, 14)), ((-20, -40), (-20, -40))),
+}
+
+
+def standing(random: Generator) -> Pose:
+    """Standing, its weight on one leg, with any arms."""
+    arms, forearms = _ARMS[str(random.choice(list(_ARMS)))]
+    free, wide = random.uniform(0, 12), random.uniform(3, 9)
+    pose = Pose(((0, wide), (free, wide)), ((0, wide), (-free * 0.6, wide)), arms, forearms)
+    return _mirrored(random, _varied(random, pose))
+
+
+def walking(random: Generator) -> Pose:
+    """In the middle of a step."""
+    step = random.uniform(18, 30)
+    pose = Pose(
+        thighs=((step, 1), (-step * 0.75, 1)),
+        shanks=((step * 0.45, 1), (-step * 1.9, 1)),
+        arms=((-step * 0.9, 8), (step * 0.9, 8)),
+        forearms=((-step * 0.3, 4), (step * 1.9, 2)),
+        lean=5,
+    )
+    return _mirrored(random, _varied(random, pose))
+
+
+def sitting(random: Generator, at_table: bool) -> Pose:
+    """Sitting; the legs are fitted to the seat later."""
+    apart = random.uniform(3, 14)
+    if at_table:
+        arms, forearms = ((44, 12), (44, 12)), ((88, -18), (88, -18))
+    else:
+        choice = random.choice(["thighs", "lap", "wide", "phone", "folded"])
+        arms, forearms = {
+            "thighs": (((18, 8), (18, 8)), ((66, -2), (66, -2))),
+            "lap": (((14, 12), (14, 12)), ((62, -38), (62, -38))),
+            "wide": (((20, 50), (14, 10)), ((40, 60), (66, -4))),
+            "phone": (((20, 8), (28, 10)), ((70, -6), (112, -22))),
+            "folded": (((24, 12), (30, 10)), ((72, -68), (80, -64))),
+        }[str(choice)]
+    lean = random.uniform(4, 14) if at_table else random.uniform(-14, 2)
+    pose = Pose(((85, apart), (85, apart)), ((0, 2), (0, 2)), arms, forearms, lean=lean)
+    return _mirrored(random, _varied(random, pose))
+
+
+def _varied(random: Generator, pose: Pose) -> Pose:
+    """Nobody holds their limbs quite alike."""
+
+    def jitter(pair: tuple[Angles, Angles], spread: float) -> tuple[Angles, Angles]:
+        left, right = (np.asarray(pair) + random.normal(0, spread, (2, 2))).tolist()
+        return (left[0], left[1]), (right[0], right[1])
+
+    return Pose(
+        jitter(pose.thighs, 1.5),
+        jitter(pose.shanks, 1.5),
+        jitter(pose.arms, 4),
+        jitter(pose.forearms, 5),
+        pose.lean + random.normal(0, 2),
+        random.normal(0, 2.5),
+        random.normal(0, 22),
+        random.normal(-4, 7),
+    )
+
+
+def _mirrored(random: Generator, pose: Pose) -> Pose:
+    if random.random() < 0.5:
+        return pose
+    swapped = (pose.thighs[::-1], pose.shanks[::-1], pose.arms[::-1], pose.forearms[::-1])
+    return Pose(*swapped, pose.lean, -pose.tilt, -pose.turn, pose.nod)  # type: ignore[arg-type]
+
+
+def _direction(angles: Angles, side: int) -> ndarray:
+    flex, out = np.radians(angles)
+    return np.array([side * np.sin(out), np.sin(flex) * np.cos(out), -np.cos(flex) * np.cos(out)])
+
+
+def _fit_to_seat(pose: Pose, seat: float, scale: float) -> Pose:
+    """Turn thighs and shanks so that the feet reach the floor under a seat `seat` high [m]."""
+    hip, thigh, shank = seat + 0.1 * scale, _THIGH * scale, _SHANK * scale
+    knee = min(hip - thigh * np.cos(np.radians(88)), shank + _ANKLE * scale + 0.01)
+    flex = float(np.degrees(np.arccos(np.clip((hip - knee) / thigh, -0.2, 1))))
+    bend = float(np.degrees(np.arccos(np.clip((knee - _ANKLE * scale) / shank, -1, 1))))
+    thighs = tuple((flex, out) for _, out in pose.thighs)
+    # Short shanks reach forward when the seat is low.
+    shanks = tuple((bend if i else bend * 0.9, out) for i, (_, out) in enumerate(pose.shanks))
+    return Pose(thighs, shanks, pose.arms, pose.forearms, pose.lean, pose.tilt, pose.turn, pose.nod)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Outfit:
+    skin: Material
+    hair: Material
+    shirt: Material
+    trousers: Material
+    shoes: Material
+    long_sleeves: bool
+    long_legs: bool
+    long_hair: bool
+
+
+def _outfit(random: Generator) -> _Outfit:
+    texture = str(random.choice(["plain", "weave", "stripes", "checks"], p=[0.4, 0.25, 0.2, 0.15]))
+    shirt = Material(texture, pick(random, _CLOTHES), pick(random, _CLOTHES), 0.02 if texture == "weave" else 0.06)
+    trousers = pick(random, _TROUSERS)
+    return _Outfit(
+        skin=Material("plain", pick(random, _SKINS, 0.02), gloss=0.08),
+        hair=Material("plain", pick(random, _HAIRS, 0.02), gloss=0.15),
+        shirt=shirt,
+        trousers=Material("weave", trousers, tuple(0.85 * c for c in trousers), 0.008),  # type: ignore[arg-type]
+        shoes=Material("plain", pick(random, [(0.1, 0.1, 0.1), (0.9, 0.9, 0.88), (0.4, 0.25, 0.15)]), gloss=0.25),
+        long_sleeves=random.random() < 0.5,
+        long_legs=random.random() < 0.75,
+        long_hair=random.random() < 0.45,
+    )
+
+
+def person(random: Generator, pose: Pose, seat: Seat | None = None) -> Thing:
+    """A mannequin in a pose, its feet on z = 0, over its origin; on a seat when one is given."""
+    thing, outfit = Thing("person"), _outfit(random)
+    scale = float(np.clip(random.normal(0.975, 0.05), 0.86, 1.08))
+    build = float(np.clip(random.normal(1.0, 0.07), 0.88, 1.2))
+    if seat is not None:
+        pose = _fit_to_seat(pose, seat.z, scale)
+    body = _Body(thing, outfit, pose, scale, build)
+    body.legs()
+    body.trunk_and_arms()
+    low = seat.z + 0.1 * scale if seat is not None else -thing.bounds()[0, 2]
+    thing.parts = [part._replace(mesh=part.mesh.moved((0, 0, low))) for part in thing.parts]
+    return thing
+
+
+@dataclass(frozen=True)
+class _Body:
+    """Builds the meshes around the middle of the hips as origin."""
+
+    thing: Thing
+    outfit: _Outfit
+    pose: Pose
+    scale: float
+    build: float
+
+    def _limb(self, start: ndarray, end: ndarray, radii: list[float], side: ndarray | None = None) -> Mesh:
+        thick = [r * self.scale * self.build for r in radii]
+        return limb(tuple(start), tuple(end), thick, tuple(side) if side is not None else (1, 0, 0))
+
+    def legs(self) -> None:
+        """Add both legs."""
+        scale, outfit = self.scale, self.outfit
+        for i, side in enumerate((-1, 1)):
+            hip = np.array([side * _HIP * scale, 0, 0])
+            knee = hip + _THIGH * scale * _direction(self.pose.thighs[i], side)
+            shank = _direction(self.pose.shanks[i], side)
+            ankle = knee + _SHANK * scale * shank
+            cloth = outfit.trousers
+            thigh = self._limb(hip, knee, [0.088, 0.085, 0.074, 0.06])
+            self.thing.add(thigh, cloth, human=UPPER_LEG)
+            calf = [0.06, 0.062, 0.056, 0.05] if outfit.long_legs else [0.054, 0.058, 0.046, 0.036]
+            self.thing.add(self._limb(knee, ankle, calf), cloth if outfit.long_legs else outfit.skin, human=LOWER_LEG)
+            self._foot(ankle, shank, side)
+
+    def _foot(self, ankle: ndarray, shank: ndarray, side: int) -> None:
+        # The sole is level unless the shank leans back far: then the heel lifts.
+        lift = np.clip(-np.degrees(np.arctan2(shank[1], -shank[2])) - 8, 0, 60) * 0.8
+        length, scale = 0.26 * self.scale, self.scale
+        share = np.array([-0.3, -0.27, -0.1, 0.2, 0.45, 0.64, 0.7])
+        rise = np.array([-0.045, -0.04, -0.02, -0.035, -0.052, -0.06, -0.066]) * scale
+        centres = np.stack([0 * share, share * length, rise], 1)
+        radii = np.stack(
+            [[0.02, 0.036, 0.04, 0.042, 0.045, 0.034, 0.012], [0.025, 0.042, 0.055, 0.046, 0.03, 0.022, 0.012]], 1
+        )
+        shoe = tube(centres, radii * scale, sides=12).moved(tuple(ankle), yaw=-side * 9, pitch=-lift)
+        self.thing.add(shoe, self.outfit.shoes, human=LOWER_LEG)
+
+    def trunk_and_arms(self) -> None:
+        """Add the trunk, which leans as a whole, then what hangs on it."""
+        scale, build, outfit = self.scale, self.build, self.outfit
+        turn = rotation(pitch=-self.pose.lean, roll=self.pose.tilt)
+        hips = np.array([[-0.085, 0.085, 0.085], [-0.05, 0.15, 0.105], [0.02, 0.168, 0.118], [0.1, 0.152, 0.105]])
+        chest = np.array(
+            [
+                [0.05, 0.164, 0.118],
+                [0.16, 0.145, 0.104],
+                [0.28, 0.158, 0.115],
+                [0.38, 0.172, 0.122],
+                [0.45, 0.17, 0.105],
+                [0.49, 0.13, 0.085],
+                [0.515, 0.075, 0.07],
+            ]
+        )
+        for line, cloth in ((hips, outfit.trousers), (chest, outfit.shirt)):
+            centres = np.stack([0 * line[:, 0], 0.012 * np.sin(line[:, 0] * 6), line[:, 0]], 1) * scale
+            mesh = tube(centres @ turn.T, line[:, 1:] * scale * build, side=tuple(turn[:, 0]), sides=18)
+            self.thing.add(mesh, cloth, human=TORSO)
+        self._head(turn)
+        for i, side in enumerate((-1, 1)):
+            self._arm(turn, i, side)
+
+    def _head(self, turn: ndarray) -> None:
+        scale, outfit, pose = self.scale, self.outfit, self.pose
+        base = turn @ np.array([0, -0.005, _SPINE - 0.02]) * scale
+        neck = turn @ np.array([0, 0.02, _SPINE + 0.11]) * scale
+        self.thing.add(limb(tuple(base), tuple(neck), [0.062 * scale, 0.054 * scale]), outfit.skin, human=TORSO)
+        look = turn @ rotation(yaw=-pose.turn, pitch=pose.nod)
+        centre = neck + look @ np.array([0, 0.02, 0.085]) * scale
+        eyes = Material("plain", (0.12, 0.1, 0.1), gloss=0.4)
+        lips = faded(outfit.skin, 0.72)
+        features: list[tuple[Mesh, Material, tuple[float, float, float]]] = [
+            (ellipsoid(0.155, 0.195, 0.235), outfit.skin, (0, 0, 0)),
+            (ellipsoid(0.12, 0.13, 0.13), outfit.skin, (0, 0.028, -0.055)),
+            (ellipsoid(0.026, 0.04, 0.05, steps=6), outfit.skin, (0, 0.1, -0.015)),
+            (
+                merge(*(ellipsoid(0.02, 0.035, 0.055, steps=5).moved((x, 0, -0.01)) for x in (-0.078, 0.078))),
+                outfit.skin,
+                (0, 0, 0),
+            ),
+            (
+                merge(*(ellipsoid(0.026, 0.016, 0.014, steps=5).moved((x, 0, 0)) for x in (-0.032, 0.032))),
+                eyes,
+                (0, 0.086, 0.02),
+            ),
+            (ellipsoid(0.05, 0.014, 0.014, steps=5), lips, (0, 0.09, -0.065)),
+            (ellipsoid(0.17, 0.2, 0.2, 0.05), outfit.hair, (0, -0.018, 0.035)),
+        ]
+        if outfit.long_hair:
+            line = np.array(
+                [
+                    [-0.03, 0.06, 0.086],
+                    [-0.06, -0.02, 0.088],
+                    [-0.07, -0.1, 0.085],
+                    [-0.065, -0.18, 0.075],
+                    [-0.06, -0.22, 0.05],
+                ]
+            )
+            centres = np.stack([0 * line[:, 0], line[:, 0], line[:, 1]], 1)
+            radii = np.stack([line[:, 2], [0.07, 0.055, 0.045, 0.035, 0.02]], 1)
+            features.append((tube(centres, radii), outfit.hair, (0, 0, 0)))
+        for mesh, material, at in features:
+            points = (mesh.vertices + at) * scale
+            moved = Mesh(points @ look.T + centre, mesh.normals @ look.T, mesh.faces)
+            self.thing.add(moved, material, human=HEAD)
+
+    def _arm(self, turn: ndarray, i: int, side: int) -> None:
+        scale, outfit = self.scale, self.outfit
+        shoulder = turn @ np.array([side * _SHOULDER * (0.6 + 0.4 * self.build), 0, _SPINE - 0.045]) * scale
+        elbow = shoulder + turn @ _direction(self.pose.arms[i], side) * _UPPER_ARM * scale
+        along = turn @ _direction(self.pose.forearms[i], side)
+        wrist = elbow + along * _FOREARM * scale
+        self.thing.add(self._limb(shoulder, elbow, [0.054, 0.053, 0.047, 0.042]), outfit.shirt, human=UPPER_ARM)
+        sleeve = outfit.shirt if outfit.long_sleeves else outfit.skin
+        radii = [0.043, 0.043, 0.037, 0.034] if outfit.long_sleeves else [0.04, 0.041, 0.034, 0.026]
+        self.thing.add(self._limb(elbow, wrist, radii), sleeve, human=LOWER_ARM)
+        share = np.array([-0.05, 0.15, 0.45, 0.75, 0.95, 1.02])
+        wide = np.array([[0.026, 0.02], [0.032, 0.02], [0.04, 0.018], [0.036, 0.014], [0.026, 0.011], [0.01, 0.006]])
+        # Palms face the body when the arms hang, and down when the forearms are level.
+        across = np.array([0, 1.0, 0.0]) if abs(along[2]) > 0.6 else np.array([1.0, 0, 0])
+        palm = tube(wrist + share[:, None] * along * _HAND * scale, wide * scale, side=tuple(across), sides=10)
+        thumb = wrist + along * 0.035 * scale + 0.03 * scale * (across - (across @ along) * along)
+        tip = thumb + (along * 0.05 + 0.012 * across) * scale
+        self.thing.add(merge(palm, self._limb(thumb, tip, [0.012, 0.01])), outfit.skin, human=LOWER_ARM)

@@ -1,0 +1,3 @@
+from typing import Any
+RoomsReport=Any
+write_rooms=None

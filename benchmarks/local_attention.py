@@ -1,6 +1,6 @@
 """Time and memory of local attention, forward and backward, against the textbook form with `unfold`.
 
-    python benchmarks/local_attention.py [--json PATH]
+    python benchmarks/local_attention.py [--threads N] [--json PATH]
 
 The forms take turns within every repeat, so a busy machine disturbs all alike; times are medians. Memory is the
 highest resident size over the size before, in a process of its own (Linux), and includes output and gradients.
@@ -131,10 +131,12 @@ def main() -> None:
     """Print Markdown; with --json, also write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory-of", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.memory_of:
         return report_memory(options.memory_of, *options.channels)
     if not local_attention_native.available(torch.float32, WINDOW):

@@ -10,6 +10,7 @@ so that the scores of only one row of tiles exist at a time.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,101 +24,96 @@ def attend(
 ) -> Float[Tensor, "b c h w"]:
     """Local attention by `scaled_dot_product_attention`, for exporting."""
     height, width = query.shape[2:]
-    tile = _tile_size(window)
-    query, key, value = _padded(query, key, value, window)
-    halo = tile + window - 1
+    tile, halo = _sizes(window)
+    query, (key, value) = _marked_queries(query, tile), _with_halo(key, value, window)
     out = F.scaled_dot_product_attention(
-        _cut(query, tile, tile),
-        _cut(key, halo, tile),
-        _cut(value, halo, tile),
+        _cut(query, tile, tile)[:, None],  # ONNX knows attention with heads only
+        _cut(key, halo, tile)[:, None],
+        _cut(value, halo, tile)[:, None],
         attn_mask=_window_mask(query, window),
         scale=1.0,
     )
-    out = _joined(out, tile, query.shape)
+    out = _joined(out[:, 0], tile, query.shape)
     # A negative pad rather than a slice: it asks nothing about the sizes, so any dynamic size exports.
     return F.pad(out, (0, width - out.shape[3], 0, height - out.shape[2]))
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
     """Local attention, one row of tiles after the other."""
-    out = torch.empty_like(value, memory_format=torch.contiguous_format)
-    tile, width = _tile_size(window), query.shape[3]
-    query, key, value = _padded(query, key, value, window)
+    out = torch.empty_like(value)
+    tile, halo = _sizes(window)
     mask = _window_mask(query, window)
-    for top in range(0, out.shape[2], tile):
-        stripes = _stripes(query, key, value, top, window)
-        weights = _weights(*stripes[:2], mask)
-        rows = out[:, :, top : top + tile]
-        shape = (*query.shape[:2], tile, query.shape[3])
-        rows.copy_(_joined(weights @ stripes[2], tile, shape)[:, :, : rows.shape[2], :width])
+    key, value = _with_halo(key, value, window)
+    for top in range(0, query.shape[2], tile):
+        rows, seen = slice(top, top + tile), slice(top, top + halo)
+        q = _marked_queries(query[:, :, rows], tile)
+        weights = _weights(_cut(q, tile, tile), _cut(key[:, :, seen], halo, tile), mask)
+        _put(out[:, :, rows], _joined(weights @ _cut(value[:, :, seen], halo, tile), tile, q.shape))
     return out
 
 
 def backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `forward` for query, key and value; the weights are computed again."""
     channels, height, width = query.shape[1:]
-    tile, radius = _tile_size(window), window // 2
-    query, key, value = _padded(query, key, value, window)
-    grad = F.pad(grad, (0, query.shape[3] - width, 0, query.shape[2] - height))
+    tile, halo = _sizes(window)
     mask = _window_mask(query, window)
+    key, value = _with_halo(key, value, window)
     grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
     for top in range(0, height, tile):
-        rows, halo_rows = slice(top, top + tile), slice(top, top + tile + window - 1)
-        q, k, v = _stripes(query, key, value, top, window)
-        g = _cut(grad[:, :, rows], tile, tile)
+        rows, seen = slice(top, top + tile), slice(top, top + halo)
+        padded = _marked_queries(query[:, :, rows], tile)
+        q, k, v = _cut(padded, tile, tile), _cut(key[:, :, seen], halo, tile), _cut(value[:, :, seen], halo, tile)
+        g = _cut(_whole_tiles(grad[:, :, rows], tile), tile, tile)
         weights = _weights(q, k, mask)
-        _add_halos(grad_value[:, :, halo_rows], weights.mT @ g, tile)
+        _add_halos(grad_value[:, :, seen], weights.mT @ g, tile)
         grad_scores = torch._softmax_backward_data(g @ v.mT, weights, 2, weights.dtype)
-        grad_query[:, :, rows] = _joined(grad_scores @ k, tile, query[:, :, rows].shape)
-        _add_halos(grad_key[:, :, halo_rows], grad_scores.mT @ q, tile)
-    inner = (..., slice(radius, radius + height), slice(radius, radius + width))
-    return (
-        (grad_query[:, :channels, :height, :width] / math.sqrt(channels)).contiguous(),
-        grad_key[:, :channels][inner].contiguous(),
-        grad_value[inner].contiguous(),
-    )
+        _add_halos(grad_key[:, :, seen], grad_scores.mT @ q, tile)
+        _put(grad_query[:, :, rows], _joined(grad_scores @ k, tile, padded.shape))
+    inner = (..., slice(window // 2, window // 2 + height), slice(window // 2, window // 2 + width))
+    grad_key, grad_value = grad_key[:, :channels][inner].contiguous(), grad_value[inner].contiguous()
+    return grad_query.div_(math.sqrt(channels)), grad_key, grad_value
 
 
-def _tile_size(window: int) -> int:
-    return max(8, window - 1)
+def _sizes(window: int) -> tuple[int, int]:
+    """Width of a tile and of its halo [px]; no pixel is in more than two halos of a row of tiles."""
+    tile = max(8, window - 1)
+    return tile, tile + window - 1
 
 
-def _padded(query: Tensor, key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Whole tiles of scaled queries; keys and values with a halo; the channel that marks what exists."""
-    height, width = query.shape[2:]
-    tile, radius = _tile_size(window), window // 2
-    # Symbolic sizes get a spare tile, lest `torch.export` ask whether there is more than one.
-    spare = 0 if isinstance(height, int) and isinstance(width, int) else tile
-    right = (width + tile - 1) // tile * tile - width + spare
-    bottom = (height + tile - 1) // tile * tile - height + spare
-    halo = (radius, radius + right, radius, radius + bottom)
-    outside = torch.finfo(query.dtype).min / 2
-    exists = F.pad(torch.zeros_like(key[:, :1]), halo, value=outside)
-    query = F.pad(query / math.sqrt(query.shape[1]), (0, right, 0, bottom))
-    return (
-        torch.cat([query, torch.ones_like(query[:, :1])], 1),
-        torch.cat([F.pad(key, halo), exists], 1),
-        F.pad(value, halo),
-    )
+def _missing(size: Any, tile: int) -> Any:
+    """Pixels up to whole tiles; a symbolic size gives a symbolic result."""
+    # A symbolic size gets a spare tile, lest `torch.export` ask whether there is more than one.
+    spare = 0 if isinstance(size, int) else tile
+    return (size + tile - 1) // tile * tile - size + spare
+
+
+def _whole_tiles(x: Tensor, tile: int) -> Tensor:
+    return F.pad(x, (0, _missing(x.shape[3], tile), 0, _missing(x.shape[2], tile)))
+
+
+def _marked_queries(query: Tensor, tile: int) -> Tensor:
+    """Scaled, with the channel of ones, in whole tiles."""
+    query = _whole_tiles(query / math.sqrt(query.shape[1]), tile)
+    return torch.cat([query, torch.ones_like(query[:, :1])], 1)
+
+
+def _with_halo(key: Tensor, value: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Keys with the channel that tells what exists, and values, both with half a window around whole tiles."""
+    tile, radius = _sizes(window)[0], window // 2
+    right, bottom = _missing(key.shape[3], tile), _missing(key.shape[2], tile)
+    around = (radius, radius + right, radius, radius + bottom)
+    exists = F.pad(torch.zeros_like(key[:, :1]), around, value=torch.finfo(key.dtype).min / 2)
+    return torch.cat([F.pad(key, around), exists], 1), F.pad(value, around)
 
 
 def _window_mask(like: Tensor, window: int) -> Tensor:
     """0 where a key of the halo lies in the window of a query of the tile, else -inf."""
-    tile = _tile_size(window)
+    tile, halo = _sizes(window)
     queries = torch.arange(tile, device=like.device)[:, None]
-    keys = torch.arange(tile + window - 1, device=like.device)
+    keys = torch.arange(halo, device=like.device)
     near = (keys >= queries) & (keys < queries + window)
-    near = (near[:, None, :, None] & near[None, :, None, :]).reshape(tile**2, -1)
+    near = (near[:, None, :, None] & near[None, :, None, :]).reshape(tile**2, halo**2)
     return like.new_zeros(near.shape).masked_fill(~near, -math.inf)
-
-
-def _stripes(query: Tensor, key: Tensor, value: Tensor, top: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    tile, halo = _tile_size(window), _tile_size(window) + window - 1
-    return (
-        _cut(query[:, :, top : top + tile], tile, tile),
-        _cut(key[:, :, top : top + halo], halo, tile),
-        _cut(value[:, :, top : top + halo], halo, tile),
-    )
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
@@ -135,6 +131,12 @@ def _joined(tiles: Tensor, tile: int, shape: Sequence[int | torch.SymInt]) -> Te
     batch, _, height, width = shape
     x = tiles.reshape(batch, height // tile, width // tile, tile, tile, tiles.shape[2])
     return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, tiles.shape[2], height, width)
+
+
+def _put(rows: Tensor, whole: Tensor) -> None:
+    """Copy what `rows` has room for."""
+    channels, height, width = rows.shape[1:]
+    rows.copy_(whole[:, :channels, :height, :width])
 
 
 def _add_halos(total: Tensor, halos: Tensor, tile: int) -> None:

@@ -94,7 +94,7 @@ struct Shape {
   std::int64_t last(std::int64_t y) const { return std::min(y + RADIUS + 1, height); }
 };
 
-// Packed rows; `row(i)` is x = 0 of the first channel. Only [0, width) of a row is ever written.
+// Packed rows; `row(i)` is x = 0 of the first channel. The margins are never written and stay zero.
 class Rows {
  public:
   Rows(std::int64_t rows, std::int64_t channels, const Shape& shape)

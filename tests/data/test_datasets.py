@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from atrc.data import NYUD, PASCALContext, open_dataset
+from atrc.data.layouts import NYUD, PASCALContext, open_dataset
 from atrc.errors import UserError
 from folders import scene, write_nyud
 

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 
-from atrc.data import open_dataset
 from atrc.data.centroids import normal_centroids, sample_normals, spherical_k_means
-from atrc.data.sample import Sample, collate
+from atrc.data.layouts import open_dataset
+from atrc.data.sample import Sample, collate, map_tensors
 from atrc.data.sampling import Augmented, EverySampler, StepSampler
 from atrc.data.transforms import RandomCrop, RandomFlip, RandomScale, collate_padded, pad, training_transform
 from atrc.tasks.depth import DepthMap
@@ -54,14 +54,13 @@ def test_a_crop_keeps_everything_aligned_and_padding_is_valid_nowhere(seed, h, w
     sample["valid"]["semseg"] = tv_tensors.Mask(torch.ones(48, 64, dtype=torch.bool))
     cropped = RandomCrop((h, w))(sample)
     assert cropped["image"].shape == (3, h, w)
+    cropped = map_tensors(cropped, lambda x: x.as_subclass(torch.Tensor))
     valid = cropped["valid"]["semseg"]
     assert valid.sum() == min(h, 48) * min(w, 64)
     chosen = cropped["truth"]["semseg"][valid]
-    depth = sample["truth"]["depth"].flatten()[chosen]
-    torch.testing.assert_close(
-        cropped["truth"]["depth"][valid].as_subclass(torch.Tensor), depth.as_subclass(torch.Tensor)
-    )
-    colours = sample["image"].flatten(1)[:, chosen]
+    depth = sample["truth"]["depth"].as_subclass(torch.Tensor).flatten()[chosen]
+    torch.testing.assert_close(cropped["truth"]["depth"][valid], depth)
+    colours = sample["image"].as_subclass(torch.Tensor).flatten(1)[:, chosen]
     assert torch.equal(cropped["image"][:, valid], colours)
 
 

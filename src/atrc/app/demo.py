@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from atrc.app.report import Row, print_table, write_report
 from atrc.app.scoring import compare
-from atrc.data import open_dataset
 from atrc.data.files import read_rgb
+from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms
 from atrc.genotype import Genotype
 from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
@@ -70,7 +70,7 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
     """Return the baseline's recipe; the other runs of the demo change only what they must."""
     return Recipe(
         out=str(out),
-        data=DataConfig(root=str(data), crop=SIZE, batch_size=8, scale=(0.75, 1.5), workers=1),
+        data=DataConfig(root=str(data), crop=SIZE, batch_size=8, scale=(0.75, 1.5)),
         optim=OptimConfig(steps=STEPS, lr=0.01, warmup=20, clip=10.0),
         seed=seed,
         validate_every=100,

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 
 from atrc.app.curves import plot_curves
 from atrc.app.pictures import decode, load_photo, paint, png_uri
-from atrc.data import open_dataset
+from atrc.data.layouts import open_dataset
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import SemanticSegmentation

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from atrc.data import open_dataset
+from atrc.data.layouts import open_dataset
 from atrc.metrics.functional import delta_m
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict

@@ -82,7 +82,7 @@ def evaluate(
     data: str | None = None,
     baseline: str | None = None,
     split: str = "val",
-    workers: int = 2,
+    workers: int = 0,
     json: str | None = None,
 ) -> None:
     """Score a checkpoint: every metric, and Delta_m against a baseline's results.
@@ -92,7 +92,7 @@ def evaluate(
         data: Data set folder; the one it was trained on by default.
         baseline: results.json of the baseline, or its run's folder.
         split: Split to score.
-        workers: Loader processes.
+        workers: Loader processes; 0 loads in the evaluating process.
         json: Also write the metrics to this file; "-" for standard output.
     """
     from atrc.app.scoring import score_checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jaxtyping import Float
+from timm.models import FeatureInfo
 from timm.models.hrnet import HighResolutionModule
 from torch import Tensor
 
@@ -23,8 +24,8 @@ class HRNet(Backbone):
         self.model = create_timm(
             timm_name, pretrained, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
         )
-        self.channels = tuple(self.model.feature_info.channels())
-        self.strides = tuple(self.model.feature_info.reduction())
+        info: FeatureInfo = self.model.feature_info  # type: ignore[assignment]
+        self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
         for module in self.model.modules():
             if isinstance(module, HighResolutionModule):
                 module.__class__ = _AnySizeExchange

@@ -21,5 +21,6 @@ def final_layer(inputs: int, outputs: int) -> nn.Conv2d:
     """Return the 1x1 conv that predicts; starts near zero."""
     conv = nn.Conv2d(inputs, outputs, 1)
     nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
     return conv

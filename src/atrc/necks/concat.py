@@ -19,7 +19,5 @@ class ConcatNeck(nn.Module):
 
     def forward(self, levels: list[Float[Tensor, "b _ _ _"]]) -> Float[Tensor, "b c h w"]:
         size = levels[0].shape[-2:]
-        coarse = [
-            F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels[1:]
-        ]
+        coarse = [F.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in levels[1:]]
         return torch.cat([levels[0], *coarse], 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from atrc.data import MultiTaskDataset
+from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Batch
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded

@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from atrc.data import MultiTaskDataset, open_dataset
 from atrc.data.centroids import normal_centroids
+from atrc.data.dataset import MultiTaskDataset
+from atrc.data.layouts import open_dataset
 from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
@@ -147,7 +148,7 @@ class Fit:
             Augmented(self.train_set, training_transform(data.crop, data.scale)),
             batch_sampler=sampler,
             collate_fn=collate,
-            num_workers=data.workers,
+            num_workers=data.loader_workers(self.fabric.device.type, world),
             pin_memory=self.fabric.device.type == "cuda",
         )
         return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)  # type: ignore[return-value]
@@ -210,8 +211,8 @@ class Fit:
     def _validate(self, step: int, *, fast: bool = True) -> dict[str, Result]:
         data, fabric = self.recipe.data, self.fabric
         loader = evaluation_loader(
-            self.val_set, data.crop, max(1, data.batch_size // fabric.world_size), data.workers, fabric.global_rank,
-            fabric.world_size,
+            self.val_set, data.crop, max(1, data.batch_size // fabric.world_size),
+            data.loader_workers(fabric.device.type, fabric.world_size), fabric.global_rank, fabric.world_size,
         )  # fmt: skip
         results = evaluate(self.network, self.tasks, loader, device=fabric.device, fast=fast, progress=self.progress)
         if fabric.global_rank == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -21,7 +22,9 @@ def furnish(random: Generator, with_people: bool) -> Plan:
     width, depth = random.uniform(3.6, 6.0), random.uniform(3.4, 5.4)
     plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
     walls = _shell(plan, style)
-    {"bedroom": _bedroom, "living room": _living_room, "dining room": _dining_room, "office": _office}[kind](plan, style)
+    {"bedroom": _bedroom, "living room": _living_room, "dining room": _dining_room, "office": _office}[kind](
+        plan, style
+    )
     _hang(plan, style, walls)
     _extras(plan, style)
     _dress(plan, style)
@@ -79,7 +82,9 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
             plan.at_wall(fixtures.radiator(style, width * 0.8), wall, along, gap=0.0, front=0.0)
         if sill > 0.6 and random.random() < 0.35:
             pot = furniture.plant(style, random.uniform(0.22, 0.35))
-            plan.try_put(plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,))
+            plan.try_put(
+                plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,)
+            )
 
 
 def _ceiling_lamps(plan: Plan, style: Style) -> None:
@@ -334,7 +339,9 @@ def _hang(plan: Plan, style: Style, walls: list[int]) -> None:
     for wall in walls:
         for _ in range(random.integers(0, 3)):
             width, height = random.uniform(0.3, 0.9), random.uniform(0.35, 0.75)
-            plan.at_wall(fixtures.painting(style, width, height), wall, z=random.uniform(1.5, 1.7), gap=0.0, front=0.0, tries=4)
+            plan.at_wall(
+                fixtures.painting(style, width, height), wall, z=random.uniform(1.5, 1.7), gap=0.0, front=0.0, tries=4
+            )
     if random.random() < 0.45:
         width, height = random.uniform(0.4, 0.6), random.uniform(1.2, 1.7)
         plan.at_wall(fixtures.mirror(style, width, height), z=height / 2 + 0.25, gap=0.0, front=0.3)
@@ -399,7 +406,14 @@ def _scatter_small(plan: Plan, style: Style, thing: Thing) -> None:
         if random.random() < 0.4:
             plan.on_top(furniture.carton(style), thing, top)
         return
-    makers = [objects.book_pile, objects.cup, objects.vase, objects.low_box, objects.bowl, partial(furniture.plant, height=0.34)]
+    makers: list[Callable[[Style], Thing]] = [
+        objects.book_pile,
+        objects.cup,
+        objects.vase,
+        objects.low_box,
+        objects.bowl,
+        partial(furniture.plant, height=0.34),
+    ]
     if thing.name == "table" and top.z > 0.65:
         makers += [objects.plate, objects.plate, objects.cup, objects.bowl]
     if thing.name in ("dresser", "cabinet"):

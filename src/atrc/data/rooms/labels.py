@@ -64,9 +64,7 @@ def _thinned(edge):
     return edge
 
 
-def salient(
-    instances: Int[ndarray, "h w"], names: Sequence[str], depth: Float[ndarray, "h w"]
-) -> Bool[ndarray, "h w"]:
+def salient(instances: Int[ndarray, "h w"], names: Sequence[str], depth: Float[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     """What a viewer would look at first.
 
     Salient are all persons who cover 0.4 % of the image or more, and the one other thing (no background

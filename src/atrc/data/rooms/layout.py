@@ -114,7 +114,9 @@ class Plan:
                 return thing
         return None
 
-    def beside(self, thing: Thing, other: Thing, x: float, y: float, yaw: float = 0.0, touch: bool = False) -> Thing | None:
+    def beside(
+        self, thing: Thing, other: Thing, x: float, y: float, yaw: float = 0.0, touch: bool = False
+    ) -> Thing | None:
         """Stand a thing at a place of another thing's frame; `touch` lets their boxes overlap."""
         self.pose_on(thing, other, x, y, 0.0, yaw)
         thing.at = (thing.at[0], thing.at[1], 0.0)

@@ -130,7 +130,7 @@ _BRIGHT: tuple[Colour, ...] = (
 
 def pick(random: np.random.Generator, choices: Sequence[Colour], spread: float = 0.03) -> Colour:
     """One of the colours, slightly varied."""
-    colour = np.asarray(choices[random.integers(len(choices))]) + random.normal(0, spread / 2, 3)
+    colour = np.asarray(choices[int(random.integers(len(choices)))]) + random.normal(0, spread / 2, 3)
     red, green, blue = np.clip(colour + random.normal(0, spread), 0.04, 0.96)
     return float(red), float(green), float(blue)
 

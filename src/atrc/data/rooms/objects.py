@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from atrc.data.rooms.materials import Material, Style, faded, picture, pick
+from atrc.data.rooms.materials import Material, Style, faded, pick, picture
 from atrc.data.rooms.meshes import box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
 from atrc.data.rooms.things import Glow, Thing, Top
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms.materials import Colour, Material, faded, pick
+from atrc.data.rooms.materials import Colour, Material, faded, pick, shade
 from atrc.data.rooms.meshes import Mesh, ellipsoid, limb, merge, rotation, tube
 from atrc.data.rooms.profiles import HEAD, LOWER_ARM, LOWER_LEG, TORSO, UPPER_ARM, UPPER_LEG
 from atrc.data.rooms.things import Seat, Thing
@@ -150,7 +150,7 @@ def _mirrored(random: Generator, pose: Pose) -> Pose:
     if random.random() < 0.5:
         return pose
     swapped = (pose.thighs[::-1], pose.shanks[::-1], pose.arms[::-1], pose.forearms[::-1])
-    return Pose(*swapped, pose.lean, -pose.tilt, -pose.turn, pose.nod)  # type: ignore[arg-type]
+    return Pose(*swapped, pose.lean, -pose.tilt, -pose.turn, pose.nod)
 
 
 def _direction(angles: Angles, side: int) -> ndarray:
@@ -190,7 +190,7 @@ def _outfit(random: Generator) -> _Outfit:
         skin=Material("plain", pick(random, _SKINS, 0.02), gloss=0.08),
         hair=Material("plain", pick(random, _HAIRS, 0.02), gloss=0.15),
         shirt=shirt,
-        trousers=Material("weave", trousers, tuple(0.85 * c for c in trousers), 0.008),  # type: ignore[arg-type]
+        trousers=Material("weave", trousers, shade(trousers, 0.85), 0.008),
         shoes=Material("plain", pick(random, [(0.1, 0.1, 0.1), (0.9, 0.9, 0.88), (0.4, 0.25, 0.15)]), gloss=0.25),
         long_sleeves=random.random() < 0.5,
         long_legs=random.random() < 0.75,

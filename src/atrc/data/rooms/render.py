@@ -185,7 +185,7 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
     return shading.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size, 3)
 
 
-def _ambient(scene: Scene) -> Float[ndarray, "3"]:
+def _ambient(scene: Scene) -> Float[ndarray, 3]:
     """Light that has bounced about: the flux of all lamps over the surface of the room, half absorbed."""
     width, depth, height = scene.size
     surface = 2 * (width * depth + width * height + depth * height)

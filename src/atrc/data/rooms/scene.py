@@ -21,10 +21,10 @@ from atrc.data.rooms.things import Thing
 class Hits(NamedTuple):
     """Where rays first meet the room; `triangle` is -1 where they meet nothing."""
 
-    triangle: Int[ndarray, "r"]
-    u: Float[ndarray, "r"]
-    v: Float[ndarray, "r"]
-    distance: Float[ndarray, "r"]
+    triangle: Int[ndarray, " r"]
+    u: Float[ndarray, " r"]
+    v: Float[ndarray, " r"]
+    distance: Float[ndarray, " r"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Scene:
     normals: Float[ndarray, "n 3"]
     texture: Float[ndarray, "n 3"]
     corners: Int[ndarray, "m 3"]
-    part: Int[ndarray, "m"]
+    part: Int[ndarray, " m"]
     materials: Float[ndarray, "p 13"]
-    human: Int[ndarray, "p"]
-    instance: Int[ndarray, "p"]
+    human: Int[ndarray, " p"]
+    instance: Int[ndarray, " p"]
     names: tuple[str, ...]
     lights: Float[ndarray, "l 13"]
     size: tuple[float, float, float]
@@ -61,14 +61,14 @@ class Scene:
         return Hits(hit["primID"], hit["u"], hit["v"], hit["tfar"])
 
     def blocked(
-        self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, "r"]
-    ) -> Bool[ndarray, "r"]:
+        self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, " r"]
+    ) -> Bool[ndarray, " r"]:
         """Whether anything lies on rays nearer than their reach [m]."""
         return self.tracer.run(origins, directions, reach, query="OCCLUDED") != -1
 
     def clearance(
-        self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, "r"]
-    ) -> Float[ndarray, "r"]:
+        self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, " r"]
+    ) -> Float[ndarray, " r"]:
         """Distance to the first hit, at most the reach [m]."""
         return self.tracer.run(origins, directions, reach, query="DISTANCE")
 

@@ -16,7 +16,12 @@ _GAP = 4  # between images [px]
 
 
 def contact_sheet(
-    profile: str, count: int = 6, size: tuple[int, int] = (240, 320), seed: int = 0, columns: int = 1, labels: bool = True
+    profile: str,
+    count: int = 6,
+    size: tuple[int, int] = (240, 320),
+    seed: int = 0,
+    columns: int = 1,
+    labels: bool = True,
 ) -> Image.Image:
     """Grid of scenes, each with its image and, unless switched off, its labels beside it.
 

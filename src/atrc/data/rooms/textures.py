@@ -262,7 +262,7 @@ def albedo(row, x, y, z, nx, ny, nz):
     else:
         a, b = y, z
     u, v = a / max(row[10], 1e-3), b / max(row[11], 1e-3)
-    if texture == PLAIN or texture == MIRROR:
+    if texture in (PLAIN, MIRROR):
         return row[1], row[2], row[3]
     if texture == PAINTING:
         return _painting(u, v, k)

@@ -12,22 +12,13 @@ from numpy import ndarray
 from PIL import Image
 from scipy.io import savemat
 
-from atrc.data.rooms.profiles import HEAD, LOWER_ARM, LOWER_LEG, TORSO, UPPER_ARM, UPPER_LEG
+from atrc.data.rooms.profiles import BODY_PARTS
 
 if TYPE_CHECKING:
     from atrc.data.rooms.render import View
 
 Encode = Callable[["View"], bytes]
 
-# PASCAL-Part tells left from right, our six groups do not: a group stands under the name of its left part.
-PART_NAMES = {
-    HEAD: "head",
-    TORSO: "torso",
-    UPPER_ARM: "luarm",
-    LOWER_ARM: "llarm",
-    UPPER_LEG: "luleg",
-    LOWER_LEG: "llleg",
-}
 PERSON = 15
 
 # Values for the instances of a context map: Context classes whose normals count, so that all of ours do.
@@ -107,9 +98,9 @@ def _anno(view: View, id: str) -> dict[str, Any]:
 
 
 def _person(view: View, mask: Shaped[ndarray, "h w"]) -> dict[str, Any]:
-    seen = [part for part in PART_NAMES if (mask & (view.human_parts == part)).any()]
+    body = view.body * mask
     parts = [
-        {"part_name": PART_NAMES[part], "mask": (mask & (view.human_parts == part)).astype(np.uint8)} for part in seen
+        {"part_name": BODY_PARTS[part], "mask": (body == part).astype(np.uint8)} for part in np.unique(body[body > 0])
     ]
     return {"class": "person", "class_ind": PERSON, "mask": mask.astype(np.uint8), "parts": _struct(parts)}
 

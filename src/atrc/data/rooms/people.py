@@ -15,7 +15,6 @@ from numpy.random import Generator
 
 from atrc.data.rooms.materials import Colour, Material, faded, pick, shade
 from atrc.data.rooms.meshes import Mesh, ellipsoid, limb, merge, rotation, tube
-from atrc.data.rooms.profiles import HEAD, LOWER_ARM, LOWER_LEG, TORSO, UPPER_ARM, UPPER_LEG
 from atrc.data.rooms.things import Seat, Thing
 
 # Lengths of a person of 1.75 m [m].
@@ -237,12 +236,14 @@ class _Body:
             ankle = knee + _SHANK * scale * shank
             cloth = outfit.trousers
             thigh = self._limb(hip, knee, [0.088, 0.085, 0.074, 0.06])
-            self.thing.add(thigh, cloth, human=UPPER_LEG)
+            self.thing.add(thigh, cloth, body="lr"[i] + "uleg")
             calf = [0.06, 0.062, 0.056, 0.05] if outfit.long_legs else [0.054, 0.058, 0.046, 0.036]
-            self.thing.add(self._limb(knee, ankle, calf), cloth if outfit.long_legs else outfit.skin, human=LOWER_LEG)
-            self._foot(ankle, shank, side)
+            self.thing.add(
+                self._limb(knee, ankle, calf), cloth if outfit.long_legs else outfit.skin, body="lr"[i] + "lleg"
+            )
+            self._foot(ankle, shank, side, "lr"[i] + "foot")
 
-    def _foot(self, ankle: ndarray, shank: ndarray, side: int) -> None:
+    def _foot(self, ankle: ndarray, shank: ndarray, side: int, name: str) -> None:
         # The sole is level unless the shank leans back far: then the heel lifts.
         lift = np.clip(-np.degrees(np.arctan2(shank[1], -shank[2])) - 8, 0, 60) * 0.8
         length, scale = 0.26 * self.scale, self.scale
@@ -253,7 +254,7 @@ class _Body:
             [[0.02, 0.036, 0.04, 0.042, 0.045, 0.034, 0.012], [0.025, 0.042, 0.055, 0.046, 0.03, 0.022, 0.012]], 1
         )
         shoe = tube(centres, radii * scale, sides=12).moved(tuple(ankle), yaw=-side * 9, pitch=-lift)
-        self.thing.add(shoe, self.outfit.shoes, human=LOWER_LEG)
+        self.thing.add(shoe, self.outfit.shoes, body=name)
 
     def trunk_and_arms(self) -> None:
         """Add the trunk, which leans as a whole, then what hangs on it."""
@@ -274,7 +275,7 @@ class _Body:
         for line, cloth in ((hips, outfit.trousers), (chest, outfit.shirt)):
             centres = np.stack([0 * line[:, 0], 0.012 * np.sin(line[:, 0] * 6), line[:, 0]], 1) * scale
             mesh = tube(centres @ turn.T, line[:, 1:] * scale * build, side=tuple(turn[:, 0]), sides=18)
-            self.thing.add(mesh, cloth, human=TORSO)
+            self.thing.add(mesh, cloth, body="torso")
         self._head(turn)
         for i, side in enumerate((-1, 1)):
             self._arm(turn, i, side)
@@ -283,7 +284,7 @@ class _Body:
         scale, outfit, pose = self.scale, self.outfit, self.pose
         base = turn @ np.array([0, -0.005, _SPINE - 0.02]) * scale
         neck = turn @ np.array([0, 0.02, _SPINE + 0.11]) * scale
-        self.thing.add(limb(tuple(base), tuple(neck), [0.062 * scale, 0.054 * scale]), outfit.skin, human=TORSO)
+        self.thing.add(limb(tuple(base), tuple(neck), [0.062 * scale, 0.054 * scale]), outfit.skin, body="neck")
         look = turn @ rotation(yaw=-pose.turn, pitch=pose.nod)
         centre = neck + look @ np.array([0, 0.02, 0.085]) * scale
         eyes = Material("plain", (0.12, 0.1, 0.1), gloss=0.4)
@@ -321,7 +322,7 @@ class _Body:
         for mesh, material, at in features:
             points = (mesh.vertices + at) * scale
             moved = Mesh(points @ look.T + centre, mesh.normals @ look.T, mesh.faces)
-            self.thing.add(moved, material, human=HEAD)
+            self.thing.add(moved, material, body="hair" if material is outfit.hair else "head")
 
     def _arm(self, turn: ndarray, i: int, side: int) -> None:
         scale, outfit = self.scale, self.outfit
@@ -329,10 +330,10 @@ class _Body:
         elbow = shoulder + turn @ _direction(self.pose.arms[i], side) * _UPPER_ARM * scale
         along = turn @ _direction(self.pose.forearms[i], side)
         wrist = elbow + along * _FOREARM * scale
-        self.thing.add(self._limb(shoulder, elbow, [0.054, 0.053, 0.047, 0.042]), outfit.shirt, human=UPPER_ARM)
+        self.thing.add(self._limb(shoulder, elbow, [0.054, 0.053, 0.047, 0.042]), outfit.shirt, body="lr"[i] + "uarm")
         sleeve = outfit.shirt if outfit.long_sleeves else outfit.skin
         radii = [0.043, 0.043, 0.037, 0.034] if outfit.long_sleeves else [0.04, 0.041, 0.034, 0.026]
-        self.thing.add(self._limb(elbow, wrist, radii), sleeve, human=LOWER_ARM)
+        self.thing.add(self._limb(elbow, wrist, radii), sleeve, body="lr"[i] + "larm")
         share = np.array([-0.05, 0.15, 0.45, 0.75, 0.95, 1.02])
         wide = np.array([[0.026, 0.02], [0.032, 0.02], [0.04, 0.018], [0.036, 0.014], [0.026, 0.011], [0.01, 0.006]])
         # Palms face the body when the arms hang, and down when the forearms are level.
@@ -340,4 +341,4 @@ class _Body:
         palm = tube(wrist + share[:, None] * along * _HAND * scale, wide * scale, side=tuple(across), sides=10)
         thumb = wrist + along * 0.035 * scale + 0.03 * scale * (across - (across @ along) * along)
         tip = thumb + (along * 0.05 + 0.012 * across) * scale
-        self.thing.add(merge(palm, self._limb(thumb, tip, [0.012, 0.01])), outfit.skin, human=LOWER_ARM)
+        self.thing.add(merge(palm, self._limb(thumb, tip, [0.012, 0.01])), outfit.skin, body="lr"[i] + "hand")

@@ -43,7 +43,29 @@ PROFILES: dict[str, tuple[str, ...]] = {
 HUMAN_PARTS = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
 """Part names; the index of a name is its label. The neck is torso, hands and feet are lower limbs."""
 
-HEAD, TORSO, UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = range(1, 7)
+BODY_PARTS = (
+    "",
+    "head",
+    "hair",
+    "neck",
+    "torso",
+    "luarm",
+    "ruarm",
+    "llarm",
+    "rlarm",
+    "lhand",
+    "rhand",
+    "luleg",
+    "ruleg",
+    "llleg",
+    "rlleg",
+    "lfoot",
+    "rfoot",
+)
+"""The finer parts of PASCAL-Part that mannequins consist of, by number; 0 is no part."""
+
+BODY_GROUPS = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 5, 5, 6, 6, 6, 6)
+"""The `HUMAN_PARTS` label of every one of `BODY_PARTS`."""
 
 STUFF = frozenset({"wall", "floor", "ceiling", "door", "window", "blinds", "curtain", "floor mat", "mirror"})
 """Background: never salient."""

@@ -14,7 +14,7 @@ from atrc.data.rooms import labels, shading
 from atrc.data.rooms.camera import Camera, place
 from atrc.data.rooms.furnish import furnish
 from atrc.data.rooms.materials import GLOSS
-from atrc.data.rooms.profiles import CLASSES, PROFILES
+from atrc.data.rooms.profiles import BODY_GROUPS, CLASSES, PROFILES
 from atrc.data.rooms.scene import Hits, Scene, build
 from atrc.data.rooms.textures import MIRROR
 from atrc.errors import UserError
@@ -32,6 +32,8 @@ class View:
     Attributes:
         semseg: Index into `CLASSES` of the profile.
         human_parts: 0 background, else as `profiles.HUMAN_PARTS`.
+        body: Index into `profiles.BODY_PARTS`, the finer parts of PASCAL-Part.
+        sal: Salient things, see `labels.salient`.
         depth: Along the optical axis [m].
         normals: Unit vectors that face the camera; x right, y up, z towards the viewer.
         edge: Boundaries between instances and between walls, floor and ceiling; one pixel thin.
@@ -42,6 +44,7 @@ class View:
     image: UInt8[ndarray, "h w 3"]
     semseg: UInt8[ndarray, "h w"]
     human_parts: UInt8[ndarray, "h w"]
+    body: UInt8[ndarray, "h w"]
     sal: Bool[ndarray, "h w"]
     depth: Float[ndarray, "h w"]
     normals: Float[ndarray, "h w 3"]
@@ -74,12 +77,14 @@ def _view(profile: str, scene: Scene, camera: Camera, random: Generator, size: t
     normals = shading.surfaces(hits.triangle, hits.u, hits.v, rays, scene.vertices, scene.normals, scene.corners)
     part = scene.part[hits.triangle]
     instances = scene.instance[part].reshape(size)
+    body = scene.body[part].reshape(size)
     classes = np.array([CLASSES[profile].index(name) for name in scene.names], np.uint8)
     depth = (hits.distance * -(rays @ camera.axes[2].astype(np.float32))).reshape(size)
     return View(
         image=_image(scene, camera, rays, hits, normals, random, size),
         semseg=classes[instances],
-        human_parts=scene.human[part].reshape(size),
+        human_parts=np.array(BODY_GROUPS, np.uint8)[body],
+        body=body,
         sal=labels.salient(instances, scene.names, depth),
         depth=depth,
         normals=(normals @ camera.axes.T.astype(np.float32)).reshape(*size, 3),

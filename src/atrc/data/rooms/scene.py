@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from atrc.data.rooms import materials
 from atrc.data.rooms.layout import Plan
 from atrc.data.rooms.meshes import rotation
+from atrc.data.rooms.profiles import BODY_PARTS
 from atrc.data.rooms.things import Thing
 
 
@@ -35,7 +36,7 @@ class Scene:
         corners: Vertex indices of every triangle.
         part: Part of every triangle.
         materials: One row a part, see `Material.row`.
-        human: Human part of every part, 0 where there is none.
+        body: Number in `profiles.BODY_PARTS` of every part.
         instance: Instance of every part.
         names: Class name of every instance.
         lights: One row a light: its middle, its radius, colour times power, then the two half edges of
@@ -48,7 +49,7 @@ class Scene:
     corners: Int[ndarray, "m 3"]
     part: Int[ndarray, " m"]
     materials: Float[ndarray, "p 13"]
-    human: Int[ndarray, " p"]
+    body: UInt8[ndarray, " p"]
     instance: Int[ndarray, " p"]
     names: tuple[str, ...]
     lights: Float[ndarray, "l 13"]
@@ -90,7 +91,7 @@ def build(plan: Plan) -> Scene:
         corners=corners,
         part=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.mesh.faces) for _, part in parts]),
         materials=materials.rows([part.material for _, part in parts]),
-        human=np.array([part.human for _, part in parts], np.uint8),
+        body=np.array([BODY_PARTS.index(part.body) for _, part in parts], np.uint8),
         instance=np.array([i for i, _ in parts], np.int32),
         names=tuple(thing.name for thing in plan.things),
         lights=_lights(plan.things),

@@ -18,12 +18,17 @@ from atrc.data.rooms.meshes import Mesh, rotation
 
 
 class Part(NamedTuple):
-    """A mesh in the frame of its thing; `texture` are its points in the frame of its material."""
+    """A mesh in the frame of its thing.
+
+    Attributes:
+        texture: The points of the mesh in the frame of its material.
+        body: One of `profiles.BODY_PARTS`.
+    """
 
     mesh: Mesh
     texture: Float[ndarray, "n 3"]
     material: Material
-    human: int
+    body: str
 
 
 class Top(NamedTuple):
@@ -89,7 +94,7 @@ class Thing:
         yaw: float = 0,
         pitch: float = 0,
         roll: float = 0,
-        human: int = 0,
+        body: str = "",
     ) -> None:
         """Add a part; wood grain runs along its longest side."""
         texture = mesh.vertices
@@ -98,7 +103,7 @@ class Thing:
         if material.texture in ("wood", "marble", "planks"):
             # No two boards are cut from the same place of the tree.
             texture = texture + 1.7 * len(self.parts)
-        self.parts.append(Part(mesh.moved(at, yaw, pitch, roll), texture, material, human))
+        self.parts.append(Part(mesh.moved(at, yaw, pitch, roll), texture, material, body))
 
     def bounds(self) -> Float[ndarray, "2 3"]:
         """Lowest and highest corner in the thing's own frame."""

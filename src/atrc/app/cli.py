@@ -43,7 +43,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
             sub.add_argument(
                 "--resume", action="store_true", help="Continue the run in --out from its last checkpoint."
             )
-        sub.add_function_arguments(verb, as_group=False, skip={"recipe", "resume"})
+        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", "resume"})
         subcommands.add_subcommand(name, sub, help=summary)
         parsers[name] = sub
     return parser, parsers

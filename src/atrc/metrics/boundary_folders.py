@@ -1,13 +1,13 @@
 """Boundary scores of a folder of predictions against a folder of truths."""
 
 import os
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from numpy import ndarray
+from tqdm import tqdm
 
 from atrc.errors import UserError
 from atrc.metrics.boundary_counting import Mode, boundary_counts, check_settings
@@ -53,7 +53,8 @@ def evaluate_folders(
             raise UserError(f"{prediction} (truth: {truth}): {error}") from error
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        counts = list(_with_progress(pool.map(count, pairs), len(pairs), progress))
+        shown = tqdm(pool.map(count, pairs), "boundaries", len(pairs), unit="image", disable=None if progress else True)
+        counts = list(shown)
     return boundary_scores(np.stack(counts))
 
 
@@ -130,9 +131,3 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     if not files:
         raise UserError(f"{folder}: no files that end in {' or '.join(_SUFFIXES)}")
     return files
-
-
-def _with_progress(counts: Iterable[ndarray], total: int, progress: bool) -> Iterable[ndarray]:
-    from tqdm import tqdm
-
-    return tqdm(counts, total=total, desc="boundaries", unit="image", disable=not progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -73,8 +74,12 @@ def delta_m(results: Mapping[str, float], baseline: Mapping[str, float], higher_
     missing = [task for task in results if task not in baseline]
     if missing:
         raise UserError(f"no baseline result for task '{missing[0]}'; the baseline has {', '.join(baseline)}")
-    gains = [
-        (1 if higher_is_better[task] else -1) * (value - baseline[task]) / baseline[task]
-        for task, value in results.items()
-    ]
+    gains = [_gain(value, baseline[task], higher_is_better[task]) for task, value in results.items()]
     return round(100 * sum(gains) / len(gains), 12)
+
+
+def _gain(value: float, base: float, higher_is_better: bool) -> float:
+    difference = value - base if higher_is_better else base - value
+    if base == 0:  # no relative gain over nothing, but equal stays equal
+        return 0.0 if difference == 0 else math.copysign(math.inf, difference)
+    return difference / base

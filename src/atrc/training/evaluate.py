@@ -105,7 +105,7 @@ def evaluate(
     meters = {task.name: Meter(task, fast=fast) for task in tasks}
     training = network.training
     network.eval()
-    for batch in tqdm(loader, "evaluate", unit="batch", disable=not progress, leave=False):
+    for batch in tqdm(loader, "evaluate", unit="batch", disable=None if progress else True, leave=False):
         output: Output = network(batch["image"].to(device).float() / 255)
         for name, meter in meters.items():
             logits = output.predictions[name].float().cpu()

@@ -1,0 +1,138 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+from atrc.app.cli import VERBS, main
+from folders import write_nyud
+
+SMALL = ["--data.crop", "[32,32]", "--data.batch_size", "4", "--optim.steps", "2", "--accelerator", "cpu"]
+
+
+def fails(capsys, *arguments):
+    """Run a command that must end with one line and status 2; return the line."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("atrc")
+    return lines[0]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert (VERBS[verb].__doc__ or "").split("\n")[0].split(":")[0][:30] in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fly"], "invalid choice: 'fly' (choose from 'demo'"),
+        ([], "demo,rooms,train,search,evaluate"),
+        (["train", "--network.backbne", "x"], "--network.backbne x; did you mean network.backbone?"),
+        (["train", "--network.distillation", "x"], "network.distillation"),
+        (["train", "--optim.steps", "many"], "optim.steps\": Expected a <class 'int'>. Got value: many"),
+        (["train", "--config", "nothere.yaml"], "File does not exist: '"),
+        (["train", "--data.root", "nothere"], "nothere: not a data set folder"),
+        (["evaluate", "nothere.ckpt"], "nothere.ckpt: no such checkpoint"),
+        (["demo", "--image", "nothere.jpg"], "nothere.jpg: no such file"),
+        (["rooms", "x", "--train", "0"], "train = 0"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(capsys, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in fails(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
+    (tmp_path / "r.yaml").write_text("optim:\n  stps: 3\n")
+    assert "optim.stps" in fails(capsys, "train", "--config", str(tmp_path / "r.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("--network.backbone", "vgg", "unknown backbone 'vgg'; choose from hrnet18"),
+        ("--data.tasks", "[semseg,flow]", "unknown task 'flow'"),
+        ("--network.genotype", "nowhere.json", "no genotype file 'nowhere.json'"),
+    ],
+)
+def test_unknown_names_in_a_recipe_list_the_choices(capsys, tmp_path, nyud_folder, key, value, said):
+    arguments = ["train", "--out", str(tmp_path / "run"), "--data.root", str(nyud_folder), *SMALL]
+    assert said in fails(capsys, *arguments, "--network.distillation", "atrc", "--network.genotype", "global", key, value)
+
+
+def test_a_broken_image_is_named(capsys, tmp_path):
+    root = write_nyud(tmp_path / "data")
+    for path in (root / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:500])
+    said = fails(capsys, "train", "--out", str(tmp_path / "run"), "--data.root", str(root), *SMALL)
+    assert ".jpg: not a readable picture" in said
+
+
+def test_files_and_options_combine_and_later_ones_win(tmp_path, nyud_folder, capsys):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text(yaml.safe_dump({"data": {"root": str(nyud_folder), "crop": [32, 32], "batch_size": 4}, "seed": 1}))
+    two.write_text(yaml.safe_dump({"optim": {"steps": 7}, "seed": 2}))
+    run = tmp_path / "run"
+    main(
+        [
+            "train",
+            "--config",
+            str(one),
+            "--config",
+            str(two),
+            "--optim.steps",
+            "1",
+            "--out",
+            str(run),
+            "--accelerator",
+            "cpu",
+        ]
+    )
+    used = yaml.safe_load((run / "config.yaml").read_text())
+    assert used["seed"] == 2
+    assert used["optim"]["steps"] == 1
+    assert used["data"]["batch_size"] == 4
+
+
+def test_training_then_evaluating_gives_the_same_numbers_and_delta_m_against_itself_is_zero(
+    tmp_path, nyud_folder, capsys
+):
+    run = tmp_path / "run"
+    main(["train", "--out", str(run), "--data.root", str(nyud_folder), *SMALL, "--json", str(tmp_path / "a.json")])
+    main(["evaluate", str(run), "--baseline", str(run), "--json", str(tmp_path / "b.json")])
+    trained, scored = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
+    assert scored["results"] == trained
+    assert scored["delta_m"] == 0
+    assert scored["protocol"]["layout"] == "NYUD_MT"
+
+
+def test_boundaries_scores_a_folder_against_itself(tmp_path, capsys):
+    import numpy as np
+
+    maps = np.zeros((40, 50), np.uint8)
+    maps[20] = 255
+    for name in ("p", "t"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(maps).save(tmp_path / name / "x.png")
+    main(["boundaries", str(tmp_path / "p"), str(tmp_path / "t"), "--plot", str(tmp_path / "pr.png"), "--json", "-"])
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["ods_f"] > 0.9
+    assert Image.open(tmp_path / "pr.png").size[0] > 100
+
+
+def test_the_module_runs_and_help_is_quick_to_import():
+    code = "import sys, atrc.app.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    done = subprocess.run([sys.executable, "-m", "atrc", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0

@@ -1,0 +1,43 @@
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from atrc.app import demo
+from atrc.app.pictures import load_photo
+from atrc.errors import UserError
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    for name, value in {"SIZE": (48, 64), "TRAIN": 4, "VAL": 2, "STEPS": 2, "SEARCH_STEPS": 2}.items():
+        monkeypatch.setattr(demo, name, value)
+
+
+def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, capsys):
+    photo = tmp_path / "me & you.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)).save(photo)
+    demo.run_demo(tmp_path / "demo", photo, seed=0)
+    shown = capsys.readouterr().out
+    for name in ("best constant", "multi-task baseline", "ATRC, searched"):
+        assert re.search(rf"^{name} ", shown, re.M)
+    page = (tmp_path / "demo/report.html").read_text()
+    assert page.count("<img") == 2 * (1 + 3 * 4) + 1 + 2 * 4  # two val images with truth and two networks; the photo
+    assert "me &amp; you.jpg" in page
+    assert "http://" not in re.sub(r'"http://www\.w3\.org[^"]*"|http://purl\S*|"http://creative\S*"', "", page)
+    assert page.count('class="context"') == 16
+    stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("last.ckpt")}
+    assert len(stamps) == 3
+    demo.run_demo(tmp_path / "demo", None, seed=0)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("last.ckpt")} == stamps
+
+
+def test_a_photo_is_turned_upright_and_shrunk(tmp_path):
+    image = Image.fromarray(np.full((60, 100, 3), 128, np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    image.save(tmp_path / "p.jpg", exif=exif)
+    assert load_photo(tmp_path / "p.jpg", 50).shape == (50, 30, 3)
+    with pytest.raises(UserError, match="no such file"):
+        load_photo(tmp_path / "q.jpg", 50)

@@ -53,7 +53,9 @@ def score_boundaries(
     """Score folders of boundary maps and print odsF, OIS-F and AP."""
     from atrc.metrics.boundary import evaluate_folders, plot_precision_recall
 
-    scores = evaluate_folders(Path(predictions), Path(truths), max_dist, mode=mode, workers=workers, progress=True)
+    scores = evaluate_folders(
+        Path(predictions), Path(truths), max_dist, mode=mode, workers=workers, progress=sys.stderr.isatty()
+    )
     print(
         f"odsF {scores.ods_f:.4f} at {scores.ods_threshold:.3f}, OIS-F {scores.ois_f:.4f}, AP {scores.ap:.4f}",
         file=sys.stderr,

@@ -115,7 +115,8 @@ class Fit:
             return read_results(self.folder.results)
         self._open_logs()
         self.network.train()
-        bar = tqdm(total=steps, initial=self.start, desc=self.phase.name, unit="step", disable=None if self.progress else True)
+        shown = None if self.progress else True  # None shows it on terminals only
+        bar = tqdm(total=steps, initial=self.start, desc=self.phase.name, unit="step", disable=shown)
         began = time.perf_counter()
         for step, batch in enumerate(self._batches(), self.start):
             losses = self._step(step, batch)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numba import njit
 from numpy import ndarray
 from numpy.random import Generator
 
@@ -30,16 +33,32 @@ class Camera:
     axes: Float[ndarray, "3 3"]
     focal: float
 
-    def rays(self, size: tuple[int, int], shift: tuple[float, float] = (0.0, 0.0)) -> Float[ndarray, "r 3"]:
-        """Unit directions through the pixels' middles moved by `shift` (down, right) [px], row by row."""
-        height, width = size
-        scale = self.focal * max(size)
-        right = (np.arange(width) + 0.5 + shift[1] - width / 2) / scale
-        up = -(np.arange(height) + 0.5 + shift[0] - height / 2) / scale
-        local = np.empty((height, width, 3))
-        local[..., 0], local[..., 1], local[..., 2] = right, up[:, None], -1.0
-        local /= np.linalg.norm(local, axis=-1, keepdims=True)
-        return (local.reshape(-1, 3) @ self.axes).astype(np.float32)
+    def rays(
+        self,
+        size: tuple[int, int],
+        shift: tuple[float, float] = (0.0, 0.0),
+        pixels: Int[ndarray, " r"] | None = None,
+    ) -> Float[ndarray, "r 3"]:
+        """Unit directions through the middles of some or all pixels, moved by `shift` (down, right) [px]."""
+        pixels = np.arange(size[0] * size[1]) if pixels is None else pixels
+        return _rays(pixels, self.axes, self.scale(size), *size, *shift)
+
+    def scale(self, size: tuple[int, int]) -> float:
+        """Focal length [px]."""
+        return self.focal * max(size)
+
+
+@njit(cache=True)
+@no_type_check
+def _rays(pixels, axes, scale, height, width, down, right):
+    out = np.empty((len(pixels), 3), np.float32)
+    for i in range(len(pixels)):
+        x = (pixels[i] % width + 0.5 + right - width / 2) / scale
+        y = -(pixels[i] // width + 0.5 + down - height / 2) / scale
+        length = math.sqrt(x * x + y * y + 1)
+        for c in range(3):
+            out[i, c] = (x * axes[0, c] + y * axes[1, c] - axes[2, c]) / length
+    return out
 
 
 def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int], candidates: int = 12) -> Camera:

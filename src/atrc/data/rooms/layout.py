@@ -6,7 +6,7 @@ Wall i has the yaw 90 * i of things that stand with their backs to it: 0 south, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 
 import numpy as np
 from jaxtyping import Float
@@ -44,22 +44,27 @@ class Plan:
     def box(self, thing: Thing, front: float = 0.0) -> Float[ndarray, "2 3"]:
         """Box of the room that a posed thing takes up, `front` more on its front side [m]."""
         low, high = thing.bounds()
-        high = high + [0, front, 0]
-        corners = np.array([[x, y, z] for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
-        corners = thing.to_room(corners)
-        return np.stack([corners.min(0), corners.max(0)])
+        x, y = np.array([low[0], high[0]]), np.array([low[1], high[1] + front])
+        turn = math.radians(thing.yaw)
+        across, along = math.cos(turn), math.sin(turn)
+        east, north = across * x[:, None] - along * y, along * x[:, None] + across * y
+        at = thing.at
+        return np.array(
+            [
+                [at[0] + east.min(), at[1] + north.min(), at[2] + low[2]],
+                [at[0] + east.max(), at[1] + north.max(), at[2] + high[2]],
+            ]
+        )
 
     def free(self, box: Float[ndarray, "2 3"], besides: tuple[Thing, ...] = ()) -> bool:
         """Whether a box lies in the room and meets nothing, `besides` some things."""
         if (box[0] < -_SLACK).any() or (box[1] > np.asarray(self.size) + _SLACK).any():
             return False
-        if not self._taken:
+        taken = [b for b, owner in zip(self._taken, self._owners, strict=True) if owner not in besides]
+        if not taken:
             return True
-        others = [b for b, owner in zip(self._taken, self._owners, strict=True) if not any(owner is t for t in besides)]
-        if not others:
-            return True
-        taken = np.stack(others)
-        return not ((box[0] < taken[:, 1] - _SLACK) & (box[1] > taken[:, 0] + _SLACK)).all(1).any()
+        low, high = np.stack(taken, axis=1)
+        return not ((box[0] < high - _SLACK) & (box[1] > low + _SLACK)).all(1).any()
 
     def reserve(self, box: Float[ndarray, "2 3"], owner: Thing | None = None) -> None:
         """Keep a box free of others: a door needs room to swing."""
@@ -152,9 +157,3 @@ class Plan:
             if self.try_put(thing, besides=(other,)):
                 return thing
         return None
-
-    def some(self, make: Callable[[], Thing | None], most: int, chance: float = 1.0) -> int:
-        """Try something a random number of times up to `most`; how often it worked."""
-        return sum(
-            make() is not None for _ in range(int(self.random.integers(0, most + 1))) if self.random.random() < chance
-        )

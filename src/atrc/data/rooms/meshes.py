@@ -3,12 +3,14 @@
 # n vertices, m triangles, k rings or boxes, s vertices of a ring
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
+from numba import njit
 from numpy import ndarray
 
 
@@ -29,11 +31,15 @@ class Mesh(NamedTuple):
 
 def rotation(yaw: float = 0, pitch: float = 0, roll: float = 0) -> Float[ndarray, "3 3"]:
     """Rotation about y (`roll`), then x (`pitch`), then z (`yaw`) [deg]."""
-    (cz, cx, cy), (sz, sx, sy) = (f(np.radians([yaw, pitch, roll])) for f in (np.cos, np.sin))
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    return about_z @ about_x @ about_y
+    z, x, y = math.radians(yaw), math.radians(pitch), math.radians(roll)
+    cz, cx, cy, sz, sx, sy = math.cos(z), math.cos(x), math.cos(y), math.sin(z), math.sin(x), math.sin(y)
+    return np.array(
+        [
+            [cz * cy - sz * sx * sy, -sz * cx, cz * sy + sz * sx * cy],
+            [sz * cy + cz * sx * sy, cz * cx, sz * sy - cz * sx * cy],
+            [-cx * sy, sx, cx * cy],
+        ]
+    )
 
 
 def merge(*meshes: Mesh) -> Mesh:
@@ -77,16 +83,9 @@ def rounded_box(width: float, depth: float, height: float, radius: float, steps:
 
 
 def ellipsoid(width: float, depth: float, height: float, squareness: float = 0, steps: int = 12) -> Mesh:
-    """Ellipsoid around the origin; `squareness` towards 1 makes it a pillow, then a box."""
-    power = 1 - squareness
-    latitude, longitude = np.linspace(-np.pi / 2, np.pi / 2, steps + 1), np.linspace(0, 2 * np.pi, 2 * steps + 1)
-    directions = _sphere(latitude, longitude)
+    """Ellipsoid around the origin; `squareness` towards 1 makes it a pillow: square, but thin at its rim."""
+    directions, outline = _ball(steps, squareness)
     half = np.array([width, depth, height]) / 2
-    # Only the outline is squared: seen from the side a pillow stays thin at its rim.
-    outline = np.ones_like(directions)
-    largest = np.abs(directions[..., :2]).max(-1, keepdims=True)
-    norm = np.linalg.norm(directions[..., :2], axis=-1, keepdims=True)
-    outline[..., :2] = (norm / np.maximum(largest, 1e-9)) ** (1 - power)
     return _grid(directions * outline * half, _unit(directions / half))
 
 
@@ -94,18 +93,13 @@ def lathe(profile: Sequence[tuple[float, float]], smooth: bool = False, sides: i
     """Surface of revolution about z through (radius, height) points, outside to the right of their way up."""
     line = np.asarray(profile, np.float64)
     slopes = _unit(np.stack([np.diff(line[:, 1]), -np.diff(line[:, 0])], 1))
-    angle = np.linspace(0, 2 * np.pi, sides + 1)
-    around = np.stack([np.cos(angle), np.sin(angle)], -1)
+    around = _circle(sides)
     if smooth:
         joined = _unit(np.concatenate([slopes[:1], slopes[1:] + slopes[:-1], slopes[-1:]]))
         return _grid(_turned(line, around), _turned(joined, around))
-    return merge(
-        *(
-            _grid(_turned(line[i : i + 2], around), _turned(np.stack([slope, slope]), around))
-            for i, slope in enumerate(slopes)
-            if np.ptp(line[i : i + 2], axis=0).any()
-        )
-    )
+    twice = np.repeat(line, 2, axis=0)[1:-1]  # a ring for either side of every crease
+    points, normals = _turned(twice, around), _turned(np.repeat(slopes, 2, axis=0), around)
+    return Mesh(points.reshape(-1, 3), normals.reshape(-1, 3), _band_faces(len(slopes), sides + 1))
 
 
 def cylinder(radius: float, height: float, top: float | None = None, sides: int = 16) -> Mesh:
@@ -128,20 +122,10 @@ def tube(
         side: Direction that the first half axis keeps to, as far as the tube's own direction allows.
         sides: Vertices around a ring.
     """
-    along = _unit(np.gradient(centres, axis=0))
-    first = np.asarray(side, np.float64) - (along @ np.asarray(side, np.float64))[:, None] * along
-    first = _unit(first)
-    second = np.cross(along, first)
-    angle = np.linspace(0, 2 * np.pi, sides + 1)
-    cos, sin = np.cos(angle)[None, :, None], np.sin(angle)[None, :, None]
-    rings = first[:, None] * cos * radii[:, None, :1] + second[:, None] * sin * radii[:, None, 1:]
-    points = centres[:, None] + rings
-    outward = first[:, None] * cos * radii[:, None, 1:] + second[:, None] * sin * radii[:, None, :1]
-    # A tube that widens along its way leans its normals back, one that tapers leans them forward.
-    length = np.linalg.norm(np.gradient(centres, axis=0), axis=1)
-    lean = -np.gradient(radii.mean(1)) / np.maximum(length, 1e-9)
-    normals = _unit(_unit(outward) + np.clip(lean, -8, 8)[:, None, None] * along[:, None])
-    return merge(_grid(points, normals), *(_cap(points[i], s * along[i]) for i, s in ((0, -1), (-1, 1))))
+    points, normals = _tube(
+        np.asarray(centres, np.float64), np.asarray(radii, np.float64), np.asarray(side, np.float64), _circle(sides)
+    )
+    return Mesh(points, normals, _tube_faces(len(centres), sides))
 
 
 def limb(
@@ -189,12 +173,69 @@ def _grid(points: ndarray, normals: ndarray) -> Mesh:
     return Mesh(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_faces(*points.shape[:2]))
 
 
-def _cap(ring: ndarray, normal: ndarray) -> Mesh:
-    """Flat fan that closes the end of a tube."""
-    points = np.concatenate([ring, ring.mean(0, keepdims=True)])
-    index = np.arange(len(ring) - 1)
-    faces = np.stack([index, index + 1, np.full_like(index, len(ring))], 1)
-    return Mesh(points, np.broadcast_to(normal, points.shape), faces)
+@njit(cache=True)
+@no_type_check
+def _tube(centres, radii, side, circle):
+    """Rings with their normals, then both ends with a middle point each."""
+    k, s = len(centres), len(circle)
+    points, normals = np.empty((k * s + 2 * (s + 1), 3)), np.empty((k * s + 2 * (s + 1), 3))
+    for i in range(k):
+        before, after = max(i - 1, 0), min(i + 1, k - 1)
+        along = centres[after] - centres[before]
+        length = math.sqrt((along**2).sum()) + 1e-9
+        along = along / length
+        first = side - (side * along).sum() * along
+        first = first / (math.sqrt((first**2).sum()) + 1e-9)
+        second = np.cross(along, first)
+        # Where a tube widens its normals lean back, where it tapers they lean forward.
+        lean = -(radii[after].mean() - radii[before].mean()) / length
+        lean = min(max(lean, -8.0), 8.0)
+        for j in range(s):
+            cos, sin = circle[j]
+            points[i * s + j] = centres[i] + cos * radii[i, 0] * first + sin * radii[i, 1] * second
+            outward = cos * radii[i, 1] * first + sin * radii[i, 0] * second
+            outward = outward / (math.sqrt((outward**2).sum()) + 1e-12) + lean * along
+            normals[i * s + j] = outward / (math.sqrt((outward**2).sum()) + 1e-12)
+        if i == 0 or i == k - 1:
+            start = k * s + (0 if i == 0 else s + 1)
+            points[start : start + s] = points[i * s : i * s + s]
+            points[start + s] = centres[i]
+            normals[start : start + s + 1] = along if i else -along
+    return points, normals
+
+
+@lru_cache(maxsize=64)
+def _tube_faces(rings: int, sides: int) -> ndarray:
+    fans = []
+    for end in range(2):
+        start = rings * (sides + 1) + end * (sides + 2)
+        index = start + np.arange(sides)
+        fans.append(np.stack([index, index + 1, np.full_like(index, start + sides + 1)], 1))
+    return np.concatenate([_grid_faces(rings, sides + 1), *fans])
+
+
+@lru_cache(maxsize=64)
+def _band_faces(bands: int, columns: int) -> ndarray:
+    """Faces of separate bands of two rings each."""
+    faces = _grid_faces(2, columns)[None] + 2 * columns * np.arange(bands)[:, None, None]
+    return faces.reshape(-1, 3)
+
+
+@lru_cache(maxsize=64)
+def _circle(sides: int) -> ndarray:
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
+    return np.stack([np.cos(angle), np.sin(angle)], -1)
+
+
+@lru_cache(maxsize=64)
+def _ball(steps: int, squareness: float) -> tuple[ndarray, ndarray]:
+    """Directions on a sphere, and by how much each is pushed out to square the outline seen from above."""
+    directions = _sphere(np.linspace(-np.pi / 2, np.pi / 2, steps + 1), np.linspace(0, 2 * np.pi, 2 * steps + 1))
+    flat = np.abs(directions[..., :2])
+    norm = np.linalg.norm(flat, axis=-1, keepdims=True)
+    outline = np.ones_like(directions)
+    outline[..., :2] = (norm / np.maximum(flat.max(-1, keepdims=True), 1e-9)) ** squareness
+    return directions, outline
 
 
 def _split(quads: ndarray) -> ndarray:

@@ -208,8 +208,9 @@ def person(random: Generator, pose: Pose, seat: Seat | None = None) -> Thing:
     body.legs()
     body.trunk_and_arms()
     low = seat.z + 0.1 * scale if seat is not None else -thing.bounds()[0, 2]
-    thing.parts = [part._replace(mesh=part.mesh.moved((0, 0, low))) for part in thing.parts]
-    return thing
+    posed = Thing("person")
+    posed.parts = [part._replace(mesh=part.mesh.moved((0, 0, low))) for part in thing.parts]
+    return posed
 
 
 @dataclass(frozen=True)

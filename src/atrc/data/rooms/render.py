@@ -153,26 +153,31 @@ def _image(
 ) -> UInt8[ndarray, "h w 3"]:
     middle = _seen(scene, camera, rays, hits, normals)
     light = _light(scene, middle, hits.distance, int(random.integers(1 << 20)), size)
-    total = np.zeros((len(rays), 3), np.float32)
+    uneven = shading.uneven(middle.part, middle.normals, *size) | (middle.part != scene.part[hits.triangle])
+    radiance = shading.even_pixels(
+        uneven,
+        hits.triangle,
+        light,
+        camera.eye,
+        camera.axes,
+        camera.scale(size),
+        np.array(_SAMPLES),
+        scene.vertices,
+        scene.texture,
+        scene.corners,
+        scene.part,
+        scene.materials,
+        *size,
+    )
+    pixels = np.flatnonzero(uneven)
+    around = (middle.part, middle.normals, middle.points)
     for shift in _SAMPLES:
-        rays = camera.rays(size, shift)
+        rays = camera.rays(size, shift, pixels)
         sample = _seen(scene, camera, rays, _trace(scene, camera, rays))
-        total += np.minimum(
-            shading.lit(
-                sample.colour,
-                sample.part,
-                sample.normals,
-                sample.points,
-                light,
-                middle.part,
-                middle.normals,
-                middle.points,
-                scene.materials,
-                *size,
-            ),
-            6.0,
-        )
-    return _developed(total.reshape(*size, 3) / len(_SAMPLES), random)
+        radiance[pixels] += shading.lit(
+            pixels, sample.colour, sample.part, sample.normals, sample.points, light, around, scene.materials, *size
+        ) / len(_SAMPLES)
+    return _developed(radiance.reshape(*size, 3), random)
 
 
 def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tuple[int, int]) -> ndarray:
@@ -187,7 +192,7 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
     around = shading.ambient_rays(surface.normals, size[1], seed)
     clearance = scene.clearance(origins, around, np.full(len(origins), _AMBIENT_REACH, np.float32))
     gathered = shading.gathered(light, blocked, clearance, _AMBIENT_REACH, _ambient(scene), surface.normals)
-    return shading.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size, 3)
+    return shading.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size)
 
 
 def _ambient(scene: Scene) -> Float[ndarray, 3]:

@@ -248,12 +248,12 @@ def _share(texture, x, y, scale, k, u, v):
 
 @njit(cache=True)
 @no_type_check
-def albedo(row, x, y, z, nx, ny, nz):
+def albedo(materials, p, x, y, z, nx, ny, nz):
     """Colour of a material at a point with a normal, both in the material's frame.
 
     The texture is projected along the axis that the normal is nearest to, so boxes need no unfolding.
     """
-    texture, k = int(row[0]), int(row[12])
+    texture, k = int(materials[p, 0]), int(materials[p, 12])
     ax, ay, az = abs(nx), abs(ny), abs(nz)
     if az >= ax and az >= ay:
         a, b = x, y
@@ -261,9 +261,9 @@ def albedo(row, x, y, z, nx, ny, nz):
         a, b = x, z
     else:
         a, b = y, z
-    u, v = a / max(row[10], 1e-3), b / max(row[11], 1e-3)
+    u, v = a / max(materials[p, 10], 1e-3), b / max(materials[p, 11], 1e-3)
     if texture in (PLAIN, MIRROR):
-        return row[1], row[2], row[3]
+        return materials[p, 1], materials[p, 2], materials[p, 3]
     if texture == PAINTING:
         return _painting(u, v, k)
     if texture == SCREEN:
@@ -271,10 +271,14 @@ def albedo(row, x, y, z, nx, ny, nz):
     if texture == OUTSIDE:
         return _outside(u, v, k)
     if texture == BRICKS:
-        tone = _bricks(a, b, row[7], k)
+        tone = _bricks(a, b, materials[p, 7], k)
         if tone < 0:
-            return row[4], row[5], row[6]
-        return row[1] * tone, row[2] * tone, row[3] * tone
-    s = min(max(_share(texture, a, b, row[7], k, u, v), 0.0), 1.6)
+            return materials[p, 4], materials[p, 5], materials[p, 6]
+        return materials[p, 1] * tone, materials[p, 2] * tone, materials[p, 3] * tone
+    s = min(max(_share(texture, a, b, materials[p, 7], k, u, v), 0.0), 1.6)
     t = 1 - s
-    return max(row[1] * t + row[4] * s, 0.0), max(row[2] * t + row[5] * s, 0.0), max(row[3] * t + row[6] * s, 0.0)
+    return (
+        max(materials[p, 1] * t + materials[p, 4] * s, 0.0),
+        max(materials[p, 2] * t + materials[p, 5] * s, 0.0),
+        max(materials[p, 3] * t + materials[p, 6] * s, 0.0),
+    )

@@ -73,7 +73,7 @@ class Pane(NamedTuple):
     power: float
 
 
-@dataclass
+@dataclass(eq=False)
 class Thing:
     """One instance of a class."""
 
@@ -85,6 +85,7 @@ class Thing:
     panes: list[Pane] = field(default_factory=list)
     at: tuple[float, float, float] = (0.0, 0.0, 0.0)
     yaw: float = 0.0
+    _bounds: tuple[int, ndarray] | None = field(default=None, repr=False)
 
     def add(
         self,
@@ -107,9 +108,11 @@ class Thing:
 
     def bounds(self) -> Float[ndarray, "2 3"]:
         """Lowest and highest corner in the thing's own frame."""
-        lows = [part.mesh.vertices.min(0) for part in self.parts]
-        highs = [part.mesh.vertices.max(0) for part in self.parts]
-        return np.stack([np.min(lows, axis=0), np.max(highs, axis=0)])
+        if self._bounds is None or self._bounds[0] != len(self.parts):
+            lows = [part.mesh.vertices.min(0) for part in self.parts]
+            highs = [part.mesh.vertices.max(0) for part in self.parts]
+            self._bounds = (len(self.parts), np.stack([np.min(lows, axis=0), np.max(highs, axis=0)]))
+        return self._bounds[1]
 
     def to_room(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
         """Points of the thing's frame -> points of the room."""

@@ -18,7 +18,7 @@ THRESHOLDS: Float32[ndarray, " t"] = np.array([0.001, *np.arange(1, 100) / 100, 
 THRESHOLDS.flags.writeable = False
 
 
-# h w image, t thresholds
+# h w image, _ the same, refused with a message of our own if not, t thresholds
 def suppress(probability: Float[ndarray, "h w"]) -> Float32[ndarray, "h w"]:
     """Keep the strengths that are maximal across their boundary, set the others to 0.
 
@@ -44,7 +44,7 @@ def thin(mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
 
 
 def match_boundaries(
-    prediction: Bool[ndarray, "h w"], truth: Bool[ndarray, "h w"], max_distance_px: float
+    prediction: Bool[ndarray, "h w"], truth: Bool[ndarray, "_ _"], max_distance_px: float
 ) -> tuple[Bool[ndarray, "h w"], Bool[ndarray, "h w"]]:
     """Match predicted with true pixels one to one, as many as possible; return the matched ones of each.
 
@@ -69,10 +69,10 @@ def match_boundaries(
 
 def boundary_counts(
     probability: Float[ndarray, "h w"],
-    truth: Bool[ndarray, "h w"],
+    truth: Bool[ndarray, "_ _"],
     max_dist: float = 0.0075,
     mode: Mode = "exact",
-    valid: Bool[ndarray, "h w"] | None = None,
+    valid: Bool[ndarray, "_ _"] | None = None,
 ) -> Int64[ndarray, "t 3"]:
     """Count matched, predicted and true boundary pixels at each of ``THRESHOLDS``.
 

@@ -53,7 +53,7 @@ def evaluate_folders(
             raise UserError(f"{prediction} (truth: {truth}): {error}") from error
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        shown = tqdm(pool.map(count, pairs), "boundaries", len(pairs), unit="image", disable=None if progress else True)
+        shown = tqdm(pool.map(count, pairs), "boundaries", len(pairs), unit="image", disable=not progress)
         counts = list(shown)
     return boundary_scores(np.stack(counts))
 

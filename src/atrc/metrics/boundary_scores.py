@@ -79,7 +79,7 @@ def _rates(
 def _ois_f(counts: Int[ndarray, "i t 3"]) -> float:
     _, _, f_measures = _rates(counts)
     chosen = np.take_along_axis(counts, f_measures.argmax(axis=1)[:, None, None], axis=1)
-    return float(_rates(chosen.sum(axis=(0, 1)))[2])
+    return float(_rates(chosen.sum(axis=0))[2][0])
 
 
 def _average_precision(precision: Float64[ndarray, " t"], recall: Float64[ndarray, " t"]) -> float:

@@ -17,7 +17,7 @@ setup: .venv/.done  ## make .venv with everything pinned in constraints.txt
 	$(UV) pip install --quiet --python $(BIN)/python --editable . --group dev --constraint constraints.txt
 	@touch $@
 
-demo: setup  ## the whole method on rendered rooms, about five minutes; opens with report.html
+demo: setup  ## the whole method on rendered rooms in minutes; look at demo/report.html
 	$(BIN)/atrc demo
 
 check: setup  ## formatting, lint, types, import layers, spelling
@@ -27,8 +27,17 @@ check: setup  ## formatting, lint, types, import layers, spelling
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-test: setup  ## the test suite; no network, no GPU
-	$(BIN)/python -m pytest
+# One thread a process: threads that wait for each other on busy cores cost more than they bring.
+test: setup  ## the test suite, two processes at a time; no network, no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+bench: setup  ## time the kernels against their textbook forms, print Markdown
+	$(BIN)/python benchmarks/local_attention.py
+	$(BIN)/python benchmarks/boundaries.py
+
+docs: setup  ## the documentation site, in site/
+	$(UV) pip install --quiet --python $(BIN)/python --group docs
+	$(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .uv dist site runs

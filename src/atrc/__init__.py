@@ -1,3 +1,31 @@
 """Adaptive task-relational context for multi-task dense prediction."""
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+# The public surface, imported when first used: `import atrc` needs no torch.
+_PUBLIC = {
+    "ATRC": "atrc.distillation",
+    "Genotype": "atrc.genotype",
+    "MultiTaskNetwork": "atrc.network",
+    "SearchSpace": "atrc.genotype",
+    "UserError": "atrc.errors",
+    "build_backbone": "atrc.backbones",
+    "local_attention": "atrc.ops",
+    "open_dataset": "atrc.data.layouts",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'atrc' has no attribute '{name}'")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

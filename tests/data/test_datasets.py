@@ -1,10 +1,12 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from atrc.data.dataset import class_labels
 from atrc.data.layouts import NYUD, PASCALContext, open_dataset
 from atrc.errors import UserError
 from folders import scene, write_nyud
@@ -83,6 +85,10 @@ def test_tasks_are_picked_by_name_in_order(nyud_folder):
     assert list(dataset[0]["truth"]) == ["edge", "semseg"]
 
 
+def _wide_label(root):
+    Image.fromarray(np.full((48, 64, 3), 1, np.uint8)).save(root / "segmentation/0000.png")
+
+
 def _overwrite_label(root):
     Image.fromarray(np.full((48, 64), 41, np.uint8)).save(root / "segmentation/0000.png")
 
@@ -110,6 +116,7 @@ def _small(root):
         (lambda root: (root / "depth/0000.npy").write_bytes(b"\x93NUMPY"), r"0000\.npy: not a readable .npy"),
         (_pickle, r"0000\.npy: not a readable .npy"),
         (_overwrite_label, r"segmentation/0000\.png: class index 40 is out of range 0\.\.39"),
+        (_wide_label, r"segmentation/0000\.png: a label map has one channel"),
         (_truncate, r"segmentation/0000\.png: not a readable picture"),
         (_small, r"image '0000' is 48x64 pixels but its depth label is 4x4"),
         (lambda root: np.save(root / "normals/0000.npy", np.ones((48, 64))), r"normals have three channels"),
@@ -155,3 +162,11 @@ def test_samples_are_plain_tensors_after_collating(nyud_folder):
     assert batch["image"].shape == (2, 3, 48, 64)
     assert type(batch["truth"]["depth"]) is torch.Tensor
     assert batch["id"] == ["0000", "0001"]
+
+
+def test_class_indices_are_checked_before_they_are_narrowed():
+    labels = np.array([[0, 256]])
+    with pytest.raises(UserError, match="class index 256 is out of range"):
+        class_labels(labels, labels >= 0, 40, Path("x.png"))
+    with pytest.raises(UserError, match="class index -1 is out of range"):
+        class_labels(-labels // 256, labels >= 0, 40, Path("x.png"))

@@ -72,7 +72,7 @@ def test_a_crop_avoids_that_one_class_fills_it():
     sample["valid"]["semseg"] = tv_tensors.Mask(torch.ones(48, 64, dtype=torch.bool))
     shares = []
     for _ in range(60):
-        cropped = RandomCrop((48, 24), max_share=0.75, tries=200)(sample)["truth"]["semseg"]
+        cropped = RandomCrop((48, 24), "semseg", tries=200)(sample)["truth"]["semseg"]
         shares.append(float(torch.bincount(cropped.flatten()).max() / cropped.numel()))
     assert max(shares) <= 0.75
 

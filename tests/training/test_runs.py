@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from atrc.app.scoring import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.training.checkpoint import Checkpoint
@@ -125,6 +127,7 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(tmp_path, nyud
         what.devices = devices
         what.network.dropout = 0.0  # it draws per process
         what.precision, what.data.crop = "64", (48, 64)
+        what.data.batch_size = 2  # three images to validate: the processes see two batches and one
         command = [sys.executable, "-m", "atrc", "train", "--config", str(write_config(tmp_path / "c.yaml", what))]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -144,8 +147,10 @@ def test_a_run_is_not_overwritten_and_another_recipe_is_refused(tmp_path, nyud_f
     with pytest.raises(UserError, match="holds a run already; continue it with --resume"):
         fit(what, progress=False)
     what.optim.lr = 0.5
+    config = (tmp_path / "run/config.yaml").read_text()
     with pytest.raises(UserError, match=r"of another recipe: optim\.lr was 0\.01, now 0\.5"):
         fit(what, resume=True, progress=False)
+    assert (tmp_path / "run/config.yaml").read_text() == config
     what.optim.lr = 0.01
     with pytest.raises(UserError, match="belongs to `atrc train`, not to `atrc search`"):
         fit(what, search=True, resume=True, progress=False)
@@ -212,3 +217,15 @@ def test_recipes_that_cannot_work_are_refused_before_training(tmp_path, nyud_fol
     what.network.genotype, what.precision = "global", "16"
     with pytest.raises(UserError, match="precision '16' needs a GPU"):
         fit(what, progress=False)
+
+
+def test_data_of_other_classes_are_refused(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 2)
+    fit(what, progress=False)
+    other = shutil.copytree(nyud_folder, tmp_path / "other")
+    (other / "rooms.json").write_text(json.dumps({"classes": ["a", "b", "c"]}))
+    what.data.root, what.optim.steps = str(other), 2
+    with pytest.raises(UserError, match="semseg has num_classes 3, the checkpoint num_classes 40"):
+        fit(what, resume=True, progress=False)
+    with pytest.raises(UserError, match="semseg has 3 outputs, the checkpoint 40"):
+        score_checkpoint(str(tmp_path / "run"), str(other), None, "val", 0)

@@ -71,7 +71,7 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
     return Recipe(
         out=str(out),
         data=DataConfig(root=str(data), crop=SIZE, batch_size=8, scale=(0.75, 1.5)),
-        optim=OptimConfig(steps=STEPS, lr=0.01, warmup=20, clip=10.0),
+        optim=OptimConfig(steps=STEPS, lr=0.01, warmup=20),
         seed=seed,
         validate_every=100,
         log_every=10,

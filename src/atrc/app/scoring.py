@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from atrc.data.layouts import open_dataset
+from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
@@ -21,6 +22,12 @@ def score_checkpoint(
     tasks = saved.read_tasks()
     root = data or saved.recipe["data"]["root"]
     dataset = open_dataset(root, split, [task.name for task in tasks])
+    for known, found in zip(tasks, dataset.tasks, strict=True):
+        if known.channels != found.channels:
+            raise UserError(
+                f"{root}: {known.name} has {found.channels} outputs, the checkpoint {known.channels}; "
+                "evaluate it on data with the classes that it was trained for"
+            )
     crop = tuple(saved.recipe["data"]["crop"])
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
     results = evaluate(saved.build(), tasks, loader)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -89,25 +88,21 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
             sample["valid"][task.name] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(valid)))
         return sample
 
-    def class_names(self) -> tuple[str, ...] | None:
-        """Return the class names of a rendered Rooms folder, None elsewhere."""
-        path = self.root / "rooms.json"
-        return tuple(json.loads(path.read_text(encoding="utf-8"))["classes"]) if path.exists() else None
-
 
 def class_labels(
-    array: Shaped[np.ndarray, "h w *c"], valid: Bool[np.ndarray, "h w"], num_classes: int, path: Path
+    array: Shaped[np.ndarray, "h w *c"], valid: Bool[np.ndarray, "h w *c"], num_classes: int, path: Path
 ) -> Label:
     """Check class indices 0 .. num_classes - 1 where valid; elsewhere they become 0."""
     if array.ndim != 2:
         raise UserError(f"{path}: a label map has one channel, this has shape {array.shape}; save class indices")
-    labels = np.where(valid, array, 0).astype(np.uint8)
-    if labels.max(initial=0) >= num_classes:
+    labels = np.where(valid, array, 0)
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= num_classes:
+        wrong = labels[(labels < 0) | (labels >= num_classes)][0]
         raise UserError(
-            f"{path}: class index {int(labels.max())} is out of range 0..{num_classes - 1}; "
+            f"{path}: class index {int(wrong)} is out of range 0..{num_classes - 1}; "
             "fix the label or the number of classes"
         )
-    return labels, valid
+    return labels.astype(np.uint8 if num_classes <= 256 else np.int32), valid
 
 
 def unit_normals(array: Shaped[np.ndarray, "h w *c"], path: Path) -> Label:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,14 @@ def open_picture(path: Path) -> Image.Image:
         raise UserError(f"{path}: no such file; the split lists this id but its picture is not there") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a readable picture ({error}); copy or export it again") from None
+
+
+def rooms_classes(root: Path) -> tuple[str, ...] | None:
+    """Return the class names of a folder of rendered Rooms, None of any other."""
+    path = root / "rooms.json"
+    if not path.exists():
+        return None
+    try:
+        return tuple(map(str, json.loads(path.read_text(encoding="utf-8"))["classes"]))
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not the settings of rendered Rooms; remove the folder and render it again") from None

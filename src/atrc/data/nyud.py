@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels, unit_normals
-from atrc.data.files import read_list, read_npy, read_png, read_rgb
+from atrc.data.files import read_list, read_npy, read_png, read_rgb, rooms_classes
 from atrc.errors import UserError
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, Task
 
@@ -27,7 +27,7 @@ class NYUD(MultiTaskDataset):
     layout: ClassVar[str] = "NYUD_MT"
 
     def available_tasks(self) -> tuple[Task, ...]:
-        names = self.class_names() or CLASSES
+        names = rooms_classes(self.root) or CLASSES
         return (
             SemanticSegmentation(num_classes=len(names), class_names=names),
             Depth(),

@@ -11,7 +11,7 @@ from scipy import ndimage
 from scipy.io import loadmat
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels, unit_normals
-from atrc.data.files import read_list, read_png, read_rgb
+from atrc.data.files import read_list, read_png, read_rgb, rooms_classes
 from atrc.errors import UserError
 from atrc.metrics.boundary import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
@@ -53,7 +53,7 @@ class PASCALContext(MultiTaskDataset):
     layout: ClassVar[str] = "PASCAL_MT"
 
     def available_tasks(self) -> tuple[Task, ...]:
-        names = self.class_names() or CLASSES
+        names = rooms_classes(self.root) or CLASSES
         return (
             SemanticSegmentation(num_classes=len(names), class_names=names),
             HumanParts(),

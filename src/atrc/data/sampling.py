@@ -46,7 +46,7 @@ class StepSampler(Sampler[list[Draw]]):
         self.start, self.rank, self.world = start, rank, world
 
     def __len__(self) -> int:
-        return self.steps
+        return self.steps - self.start
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in range(self.start, self.steps):

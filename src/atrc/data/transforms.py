@@ -19,14 +19,20 @@ from torchvision.transforms.v2 import functional as TF
 from atrc.data.sample import Batch, Sample, collate, map_tensors
 
 Transform = Callable[[Sample], Sample]
-PAD = (124, 116, 104)  # ImageNet's mean colour [0..255]: close to 0 once normalised
+PAD = (124, 116, 104)  # ImageNet's mean colour [0..255]: close to 0 once a backbone normalises
 
 
 def training_transform(
-    crop: tuple[int, int], scale: tuple[float, float] = (0.5, 2.0), max_share: float = 0.75
+    crop: tuple[int, int], scale: tuple[float, float] = (0.5, 2.0), limited: str | None = None
 ) -> Transform:
-    """Return the paper's augmentation: scale, crop, flip, photometric distortion."""
-    return Chain((RandomScale(scale), RandomCrop(crop, max_share), RandomFlip(), PhotometricDistortion()))
+    """Return the paper's augmentation: scale, crop, flip, photometric distortion.
+
+    Args:
+        crop: Height and width of the crops [px].
+        scale: Range of the scale.
+        limited: The task of whose labels none may take more than 75 % of a crop.
+    """
+    return Chain((RandomScale(scale), RandomCrop(crop, limited), RandomFlip(), PhotometricDistortion()))
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ class RandomScale:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Crop at random, padding what is too small, so that no semantic class takes over `max_share` of it."""
+    """Crop at random, padding what is too small, so that no label of `limited` takes over `max_share` of it."""
 
     size: tuple[int, int]
-    max_share: float = 1.0
+    limited: str | None = None
+    max_share: float = 0.75
     tries: int = 10
 
     def __call__(self, sample: Sample) -> Sample:
@@ -78,10 +85,10 @@ class RandomCrop:
         return top, left
 
     def _varied(self, sample: Sample, top: int, left: int) -> bool:
-        if self.max_share >= 1 or "semseg" not in sample["truth"]:
+        if self.limited is None:
             return True
         window = slice(top, top + self.size[0]), slice(left, left + self.size[1])
-        labels = sample["truth"]["semseg"][window][sample["valid"]["semseg"][window]]
+        labels = sample["truth"][self.limited][window][sample["valid"][self.limited][window]]
         counts = torch.bincount(labels.flatten())
         return len(labels) == 0 or int(counts.max()) <= self.max_share * len(labels)
 

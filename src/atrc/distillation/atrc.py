@@ -31,6 +31,8 @@ class ATRC(Distillation):
     Source: Sec. 3.1, Fig. 2.
     """
 
+    genotype: Genotype | SearchSpace
+
     def __init__(
         self,
         genotype: Genotype | SearchSpace,

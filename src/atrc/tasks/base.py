@@ -41,6 +41,7 @@ class Task(abc.ABC):
     metric_name: ClassVar[str]
     unit: ClassVar[str]
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = tv_tensors.Mask
+    limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
 
     @property
     @abc.abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from atrc.tasks.semseg import SemanticSegmentation
 
@@ -17,3 +18,5 @@ class HumanParts(SemanticSegmentation):
     num_classes: int = len(PARTS)
     class_names: tuple[str, ...] = PARTS
     weight: float = field(default=2.0, kw_only=True)
+
+    limits_crop: ClassVar[bool] = False

@@ -29,6 +29,7 @@ class SemanticSegmentation(Task):
 
     metric_name: ClassVar[str] = "mIoU"
     unit: ClassVar[str] = "%"
+    limits_crop: ClassVar[bool] = True
 
     @property
     def channels(self) -> int:

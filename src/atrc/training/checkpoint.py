@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.tasks import Task, tasks_from_dicts
+from atrc.tasks import Task, tasks_from_dicts, tasks_to_dicts
 from atrc.training.build import build_network
 from atrc.training.recipe import NetworkConfig, Recipe, differences, flatten
 
@@ -87,6 +88,17 @@ class Checkpoint:
                 "restore the value, or start afresh with another --out"
             )
 
+    def require_tasks(self, tasks: Sequence[Task], root: str) -> None:
+        """Refuse a data set whose tasks are not those of the checkpoint."""
+        for task, known in zip(tasks, self.read_tasks(), strict=True):
+            ours, theirs = tasks_to_dicts([known])[0], tasks_to_dicts([task])[0]
+            for key in ours:
+                if ours[key] != theirs.get(key):
+                    raise UserError(
+                        f"{root}: {task.name} has {_short(key, theirs.get(key))}, the checkpoint "
+                        f"{_short(key, ours[key])}; use the data set that it was trained on, or train afresh"
+                    )
+
     def build(self) -> MultiTaskNetwork:
         """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph."""
         config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
@@ -109,3 +121,7 @@ def checkpoint_path(path: str | Path) -> Path:
     """Return a run folder's last checkpoint; a file stays what it is."""
     path = Path(path)
     return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+
+
+def _short(key: str, value: Any) -> str:
+    return f"{key} of {len(value)} entries like {value[:2]}" if isinstance(value, tuple | list) else f"{key} {value}"

@@ -21,15 +21,16 @@ from atrc.training.recipe import Recipe
 class RunFolder:
     """Paths and writers of one run."""
 
-    def __init__(self, recipe: Recipe, *, resume: bool) -> None:
-        """Open the folder.
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is written yet."""
+        self.path = path
+
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder, with the recipe and the versions.
 
         Raises:
-            UserError: It holds a run and `resume` is off, or it cannot be written.
+            UserError: It cannot be written.
         """
-        self.path = recipe.folder
-        if self.checkpoint.exists() and not resume:
-            raise UserError(f"{self.path} holds a run already; continue it with --resume, or choose another --out")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.path / "config.yaml", yaml.safe_dump(plain(recipe.to_dict()), sort_keys=False))

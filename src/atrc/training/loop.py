@@ -58,7 +58,11 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
 
 def _fabric(recipe: Recipe, search: bool) -> Fabric:
     # After a block is fixed, its other candidates get no gradient: DDP must be told not to wait for them.
-    strategy = DDPStrategy(find_unused_parameters=search) if recipe.devices > 1 else "auto"
+    # Buffers are equal by synchronised batch norm; broadcasting them would tie evaluation forwards together,
+    # of which processes may have different numbers. Metrics live on the CPU, whatever the network does.
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    ddp = DDPStrategy(find_unused_parameters=search, broadcast_buffers=False, process_group_backend=backend)
+    strategy = ddp if recipe.devices > 1 else "auto"
     gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
     precision = recipe.precision
     if precision == "auto":
@@ -85,24 +89,29 @@ class Fit:
             torch.use_deterministic_algorithms(True)
         self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks)
         self.val_set = open_dataset(recipe.data.root, "val", recipe.data.tasks)
+        self.folder = RunFolder(recipe.folder)
+        if self.folder.checkpoint.exists() and not resume:
+            raise UserError(f"{recipe.out} holds a run already; continue it with --resume, or choose another --out")
         with fabric.rank_zero_first():
             self.tasks = with_centroids(self.train_set)
-            self.folder = RunFolder(recipe, resume=resume or fabric.global_rank > 0)
         torch.manual_seed(recipe.seed)
         network = build_network(recipe.network, self.tasks, search=search)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
         self.phase = (SearchPhase if search else TrainPhase)(network, recipe)
         self.network, self.optimizer = fabric.setup(network, self.phase.optimizer())
-        self.start = self._resume(resume)
+        self.start = self._resume()
+        if fabric.global_rank == 0:
+            self.folder.begin(recipe)
         fabric.barrier()
 
-    def _resume(self, resume: bool) -> int:
+    def _resume(self) -> int:
         path = self.folder.checkpoint
-        if not (resume and path.exists()):
+        if not path.exists():
             return 0
         saved = Checkpoint.load(path)
         saved.require_recipe(self.recipe, self.phase.name, path)
+        saved.require_tasks(self.tasks, f"{self.recipe.data.root}")
         self.phase.network.load_state_dict(saved.network)
         self.optimizer.load_state_dict(saved.training["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.training["precision"])
@@ -145,8 +154,9 @@ class Fit:
             rank=self.fabric.global_rank,
             world=world,
         )
+        limited = next((task.name for task in self.tasks if task.limits_crop), None)
         loader = DataLoader(
-            Augmented(self.train_set, training_transform(data.crop, data.scale)),
+            Augmented(self.train_set, training_transform(data.crop, data.scale, limited)),
             batch_sampler=sampler,
             collate_fn=collate,
             num_workers=data.loader_workers(self.fabric.device.type, world),

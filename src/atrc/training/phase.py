@@ -62,7 +62,7 @@ class TrainPhase:
 
     def genotype(self, step: int) -> Genotype | None:
         """Return the genotype of the network, if it has one."""
-        found = getattr(self.network.distillation, "genotype", None)
+        found = self.network.distillation.genotype
         return found if isinstance(found, Genotype) else None
 
 

@@ -111,11 +111,11 @@ class Recipe:
         search: How a genotype is searched (`atrc search` only).
         seed: Fixes initial weights, batches, augmentation and sampling.
         validate_every: Steps between validations and checkpoints; only at the end if 0.
-        log_every: Steps between rows of metrics.csv.
+        log_every: Steps between rows of train.csv.
         precision: "32", "64", "bf16", "16" (mixed), or "auto": bf16 on GPUs that have it, else 32.
         accelerator: As in Lightning: "auto", "cpu", "gpu" ..
         devices: Number of devices.
-        deterministic: Use only deterministic kernels.
+        deterministic: Use only deterministic kernels (on a GPU set CUBLAS_WORKSPACE_CONFIG=:4096:8 too).
     """
 
     out: str = "runs/run"
@@ -141,7 +141,8 @@ class Recipe:
         return asdict(self)
 
 
-# What may change between a run and its continuation without making it another run.
+# What a continuation may change: where and on what it runs. (Dropout is drawn per process, so another number of
+# devices is the same run only in distribution.)
 FREE = ("out", "data.root", "data.workers", "accelerator", "devices", "log_every")
 
 

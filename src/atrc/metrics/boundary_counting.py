@@ -48,8 +48,9 @@ def match_boundaries(
 ) -> tuple[Bool[ndarray, "h w"], Bool[ndarray, "h w"]]:
     """Match predicted with true pixels one to one, as many as possible; return the matched ones of each.
 
-    The size of the matching is unique, which pixels it holds need not be. The BSDS code minimises the summed
-    distance instead, over a random sample of edges to outliers, and so now and then misses a match.
+    The size of the matching is unique, which pixels it holds need not be. The BSDS code also weighs distance,
+    with a random sample of edges to outliers, and so now and then misses a match: 0.02 % of them in the scenes
+    of ``benchmarks/boundaries.py``, where F of summed counts differs by at most 0.0006 at any threshold.
 
     Args:
         prediction: Predicted boundary pixels.
@@ -87,7 +88,8 @@ def boundary_counts(
         truth: True boundary pixels.
         max_dist: Tolerance as a fraction of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
         mode: ``exact`` thins at every threshold. ``nested`` thins once, at the lowest, and thresholds the
-            lines: somewhat faster, and slightly different numbers, so for validation during training only.
+            lines: some 15 % faster and within 0.001 of odsF in ``benchmarks/boundaries.py``; for validation
+            during training only.
         valid: Pixels that count; by default all.
 
     Raises:

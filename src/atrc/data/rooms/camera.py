@@ -15,7 +15,7 @@ from numpy.random import Generator
 from atrc.data.rooms.layout import Plan
 from atrc.data.rooms.scene import Scene
 
-_NEAREST = 0.45  # free space kept around the camera [m]
+_NEAREST = 0.3  # free space kept around the photographer [m]
 _SHELL = frozenset({"wall", "floor", "ceiling"})
 
 
@@ -77,7 +77,8 @@ def _candidate(random: Generator, plan: Plan) -> Camera:
     width, depth, _ = plan.size
     for _ in range(30):
         eye = np.array([random.uniform(0.3, width - 0.3), random.uniform(0.3, depth - 0.3), random.uniform(1.2, 1.75)])
-        around = np.stack([eye - [_NEAREST, _NEAREST, 0.3], eye + [_NEAREST, _NEAREST, 0.3]])
+        around = np.stack([eye - [_NEAREST, _NEAREST, 0], eye + [_NEAREST, _NEAREST, 0.2]])
+        around[0, 2] = 0  # who holds it stands on the floor
         around = np.clip(around, 0, np.asarray(plan.size))
         # People stand with their backs to a wall or in a corner to get much of a room into the picture.
         middle = np.array([width, depth]) / 2
@@ -105,9 +106,18 @@ def _worth(camera: Camera, scene: Scene, size: tuple[int, int]) -> float:
     share = counts / counts.sum()
     filled = max((s for s, n in zip(share, names, strict=True) if n not in _SHELL), default=0.0)
     bare = max((s for s, n in zip(share, names, strict=True) if n in _SHELL), default=0.0)
+    shell = sum(s for s, n in zip(share, names, strict=True) if n in _SHELL)
     kinds = len(set(names) - _SHELL)
     things = sum(n not in _SHELL for n in names)
     near = float((hits.distance < 0.9).mean())
     people = sum(s > 0.01 for s, n in zip(share, names, strict=True) if n == "person")
     # Someone or something right before the lens spoils a view, whatever else it shows.
-    return kinds + 0.3 * things + 1.5 * people - 40 * near - 12 * max(filled - 0.3, 0) - 10 * max(bare - 0.4, 0)
+    return (
+        kinds
+        + 0.3 * things
+        + 1.5 * people
+        - 40 * near
+        - 12 * max(filled - 0.3, 0)
+        - 10 * max(bare - 0.4, 0)
+        - 12 * max(shell - 0.6, 0)
+    )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from atrc.data.rooms.materials import Material, Style, faded, picture
-from atrc.data.rooms.meshes import box, boxes, cylinder, ellipsoid, frame, lathe, rounded_box, sheet, tube
+from atrc.data.rooms.meshes import Number, box, boxes, cylinder, ellipsoid, frame, lathe, rounded_box, sheet, tube
 from atrc.data.rooms.things import Pane, Thing, Top
 
 _SLAB = 0.1  # thickness of walls, floor and ceiling [m]
 
 
-def wall(width: float, height: float, paper: Material, skirting: Material) -> Thing:
+def wall(width: Number, height: Number, paper: Material, skirting: Material) -> Thing:
     """Wall with a skirting board, its middle at x = 0."""
     thing = Thing("wall")
     thing.add(box(width + 2 * _SLAB, _SLAB, height), paper, (0, -_SLAB / 2, height / 2))
@@ -19,21 +19,21 @@ def wall(width: float, height: float, paper: Material, skirting: Material) -> Th
     return thing
 
 
-def ground(width: float, depth: float, cover: Material) -> Thing:
+def ground(width: Number, depth: Number, cover: Material) -> Thing:
     """Floor around the origin, its surface at z = 0."""
     thing = Thing("floor")
     thing.add(box(width + 2 * _SLAB, depth + 2 * _SLAB, _SLAB), cover, (0, 0, -_SLAB / 2))
     return thing
 
 
-def ceiling(width: float, depth: float) -> Thing:
+def ceiling(width: Number, depth: Number) -> Thing:
     """Ceiling around the origin, its surface at z = 0."""
     thing, paint = Thing("ceiling"), Material("plaster", (0.94, 0.94, 0.92), (0.92, 0.92, 0.9), 0.3)
     thing.add(box(width + 2 * _SLAB, depth + 2 * _SLAB, _SLAB), paint, (0, 0, _SLAB / 2))
     return thing
 
 
-def window(style: Style, width: float, height: float, daylight: float) -> Thing:
+def window(style: Style, width: Number, height: Number, daylight: Number) -> Thing:
     """Window with one to three casements and a sill; at night its view is dark."""
     random, thing, white = style.random, Thing("window"), style.white()
     view = picture(random, "outside", width, height, glow=0.15 + 2.2 * daylight)
@@ -53,14 +53,14 @@ def window(style: Style, width: float, height: float, daylight: float) -> Thing:
     return thing
 
 
-def curtains(style: Style, width: float, height: float) -> Thing:
+def curtains(style: Style, width: Number, height: Number) -> Thing:
     """Two drawn-back curtains on a rod above an opening of the given width; the floor at z = 0."""
     random, thing, cloth = style.random, Thing("curtain"), faded(style.cover(), 1.1)
     share, rail = random.uniform(0.16, 0.3), height
     for side in (-1, 1):
         wide = width * share
         folds = np.linspace(0, 1, 41)
-        depth = 0.1 + 0.035 * np.sin(folds * 2 * np.pi * round(wide / 0.1)) + 0.01 * np.sin(folds * 23)
+        depth = 0.21 + 0.035 * np.sin(folds * 2 * np.pi * round(wide / 0.1)) + 0.01 * np.sin(folds * 23)
         flare = np.linspace(0.92, 1.0, 5)[:, None]
         points = np.empty((5, 41, 3))
         points[..., 0] = side * (width / 2 + 0.12 - wide * flare * folds)
@@ -68,11 +68,11 @@ def curtains(style: Style, width: float, height: float) -> Thing:
         points[..., 2] = np.linspace(rail - 0.02, 0.03, 5)[:, None]
         thing.add(sheet(points), cloth)
     rod = cylinder(0.014, width + 0.44, sides=10).moved(roll=90)
-    thing.add(rod, style.metal, (-(width + 0.44) / 2, 0.1, rail))
+    thing.add(rod, style.metal, (-(width + 0.44) / 2, 0.21, rail))
     return thing
 
 
-def blinds(style: Style, width: float, height: float) -> Thing:
+def blinds(style: Style, width: Number, height: Number) -> Thing:
     """Slatted blind, let down `height` from z = 0."""
     thing, tone = Thing("blinds"), style.random.choice([0, 0, 1])
     slat = style.white() if tone == 0 else style.wood()
@@ -86,7 +86,7 @@ def blinds(style: Style, width: float, height: float) -> Thing:
     return thing
 
 
-def door(style: Style, width: float, height: float) -> Thing:
+def door(style: Style, width: Number, height: Number) -> Thing:
     """Closed door in its frame, with a handle and raised or sunk panels."""
     random, thing, white = style.random, Thing("door"), style.white()
     leaf = white if random.random() < 0.55 else style.woods[0]
@@ -108,7 +108,7 @@ def door(style: Style, width: float, height: float) -> Thing:
     return thing
 
 
-def painting(style: Style, width: float, height: float) -> Thing:
+def painting(style: Style, width: Number, height: Number) -> Thing:
     """Framed picture around z = 0, sometimes with a mount."""
     random, thing = style.random, Thing("picture")
     rim = Material("plain", (0.1, 0.1, 0.1), gloss=0.3) if random.random() < 0.35 else style.wood()
@@ -120,7 +120,7 @@ def painting(style: Style, width: float, height: float) -> Thing:
     return thing
 
 
-def mirror(style: Style, width: float, height: float) -> Thing:
+def mirror(style: Style, width: Number, height: Number) -> Thing:
     """Framed mirror around z = 0."""
     thing, bar = Thing("mirror"), style.random.uniform(0.025, 0.05)
     rim = style.wood() if style.random.random() < 0.6 else style.metal
@@ -152,7 +152,7 @@ def wall_shelf(style: Style) -> Thing:
     return thing
 
 
-def rug(style: Style, width: float, depth: float) -> Thing:
+def rug(style: Style, width: Number, depth: Number) -> Thing:
     """Rug on the floor, round when as deep as wide."""
     thing, cloth = Thing("floor mat"), style.cover()
     weave = Material("rug", cloth.colour, cloth.second, 0.25, extent=(width / 2, depth / 2), variant=style.variant())
@@ -163,7 +163,7 @@ def rug(style: Style, width: float, depth: float) -> Thing:
     return thing
 
 
-def radiator(style: Style, width: float) -> Thing:
+def radiator(style: Style, width: Number) -> Thing:
     """Panel radiator below a window."""
     thing, white = Thing("otherprop"), style.white()
     ribs = np.arange(-width / 2 + 0.03, width / 2 - 0.02, 0.06)

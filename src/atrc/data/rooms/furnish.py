@@ -18,13 +18,14 @@ _WALLS = np.arange(4)
 
 def furnish(random: Generator, with_people: bool) -> Plan:
     """A furnished room."""
-    kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.3, 0.3, 0.2, 0.2]))
-    width, depth = random.uniform(3.6, 6.0), random.uniform(3.4, 5.4)
+    kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.33, 0.3, 0.2, 0.17]))
+    width, depth = random.uniform(3.1, 5.2), random.uniform(3.0, 4.8)
     plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
     walls = _shell(plan, style)
     {"bedroom": _bedroom, "living room": _living_room, "dining room": _dining_room, "office": _office}[kind](
         plan, style
     )
+    _fill(plan, style, kind)
     _hang(plan, style, walls)
     _extras(plan, style)
     _dress(plan, style)
@@ -70,6 +71,8 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
         along = random.uniform(-0.5, 0.5) * (plan.length(wall) - width - 0.9)
         if not plan.at_wall(glass, wall, along, z=sill, gap=0.0, front=0.0):
             continue
+        if daylight > 0.6 and random.random() < 0.6:
+            plan.sun = _sun(random, wall)
         if random.random() < 0.55:
             drapes = fixtures.curtains(style, width, min(sill + height + 0.15, plan.size[2] - 0.05))
             plan.stand(drapes, wall, along)
@@ -85,6 +88,13 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
             plan.try_put(
                 plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,)
             )
+
+
+def _sun(random: Generator, wall: int) -> tuple[float, float, float]:
+    """Direction of a sun that shines through the windows of a wall."""
+    azimuth = np.radians(90 * wall - 90 + random.uniform(-50, 50))
+    rise = np.radians(random.uniform(18, 48))
+    return float(np.cos(rise) * np.cos(azimuth)), float(np.cos(rise) * np.sin(azimuth)), float(np.sin(rise))
 
 
 def _ceiling_lamps(plan: Plan, style: Style) -> None:
@@ -104,7 +114,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
     random = plan.random
     double = random.random() < 0.7
     bed = furniture.bed(style, double)
-    if plan.at_wall(bed, front=0.5, tries=30):
+    if plan.at_wall(bed, front=0.5, side=0.55, tries=20) or plan.at_wall(bed, front=0.4, tries=20):
         low, high = bed.bounds()
         width, high_stand = random.uniform(0.4, 0.52), random.uniform(0.45, 0.6)
         for side in (-1, 1):
@@ -119,7 +129,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
             plan.put(rug, solid=False)
     plan.at_wall(furniture.wardrobe(style), front=0.6)
     if random.random() < 0.75:
-        chest = furniture.drawers(style, "dresser", random.uniform(0.8, 1.3), 0.46, random.uniform(0.75, 1.0), 3, 2)
+        chest = _chest(style)
         if plan.at_wall(chest, front=0.6):
             if random.random() < 0.5:
                 _above(plan, fixtures.mirror(style, random.uniform(0.6, 0.9), random.uniform(0.6, 0.9)), chest, 1.45)
@@ -131,6 +141,40 @@ def _bedroom(plan: Plan, style: Style) -> None:
         plan.at_wall(furniture.bookshelf(style))
     if random.random() < 0.3:
         plan.at_wall(furniture.sofa(style, 1), front=0.5)
+
+
+def _fill(plan: Plan, style: Style, kind: str) -> None:
+    """Add furniture along the walls until as much of the floor is taken as people usually take."""
+    random, target = plan.random, plan.random.uniform(0.26, 0.42)
+    makers: dict[str, list[Callable[[], Thing]]] = {
+        "bedroom": [lambda: _chest(style), lambda: furniture.sofa(style, 1), lambda: furniture.chair(style)],
+        "living room": [lambda: furniture.sofa(style, 1), lambda: furniture.sofa(style, 2), lambda: _sideboard(style)],
+        "dining room": [lambda: _sideboard(style), lambda: furniture.sofa(style, 2), lambda: furniture.chair(style)],
+        "office": [
+            lambda: _sideboard(style),
+            lambda: furniture.wardrobe(style),
+            lambda: furniture.table(style, 1.2, 0.6, 0.73),
+        ],
+    }
+    anywhere: list[Callable[[], Thing]] = [
+        lambda: furniture.bookshelf(style),
+        lambda: _chest(style),
+        lambda: furniture.plant(style, random.uniform(0.8, 1.6)),
+        lambda: furniture.table(style, random.uniform(0.5, 0.9), 0.42, random.uniform(0.6, 0.78)),
+    ]
+    for _ in range(9):
+        if plan.covered() > target:
+            return
+        choices = makers[kind] if random.random() < 0.55 else anywhere
+        plan.at_wall(choices[random.integers(len(choices))](), front=0.4, tries=8)
+
+
+def _chest(style: Style) -> Thing:
+    random = style.random
+    wide = random.random() < 0.6
+    width = random.uniform(0.9, 1.3) if wide else random.uniform(0.45, 0.7)
+    rows = int(random.integers(3, 5))
+    return furniture.drawers(style, "dresser", width, 0.46, random.uniform(0.75, 1.15), rows, 2 if wide else 1)
 
 
 def _pillows(plan: Plan, style: Style, bed: Thing) -> None:
@@ -342,7 +386,7 @@ def _hang(plan: Plan, style: Style, walls: list[int]) -> None:
             plan.at_wall(
                 fixtures.painting(style, width, height), wall, z=random.uniform(1.5, 1.7), gap=0.0, front=0.0, tries=4
             )
-    if random.random() < 0.45:
+    if random.random() < 0.65:
         width, height = random.uniform(0.4, 0.6), random.uniform(1.2, 1.7)
         plan.at_wall(fixtures.mirror(style, width, height), z=height / 2 + 0.25, gap=0.0, front=0.3)
     if random.random() < 0.4:
@@ -360,7 +404,7 @@ def _extras(plan: Plan, style: Style) -> None:
         plan.at_wall(furniture.plant(style, random.uniform(0.6, 1.5)), front=0.0, gap=0.08)
     if random.random() < 0.3:
         plan.at_wall(objects.floor_lamp(style), front=0.0, gap=0.08)
-    for _ in range(random.integers(0, 4)):
+    for _ in range(random.integers(0, 3)):
         plan.at_wall(furniture.carton(style), front=0.0)
     if random.random() < 0.3:
         plan.scatter(furniture.carton(style))

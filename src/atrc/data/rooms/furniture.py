@@ -6,11 +6,11 @@ import numpy as np
 from numpy.random import Generator
 
 from atrc.data.rooms.materials import Material, Style, faded
-from atrc.data.rooms.meshes import Mesh, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
+from atrc.data.rooms.meshes import Mesh, Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
 from atrc.data.rooms.things import Seat, Thing, Top
 
 
-def _legs(width: float, depth: float, height: float, thick: float, kind: str) -> Mesh:
+def _legs(width: Number, depth: Number, height: Number, thick: Number, kind: str) -> Mesh:
     """Four legs on the floor under a top of the given size."""
     x, y = width / 2 - thick, depth / 2 - thick
     feet = [(sx * x, sy * y) for sx in (-1, 1) for sy in (-1, 1)]
@@ -31,7 +31,7 @@ def _leg_kind(random: Generator) -> str:
     return str(random.choice(["square", "round", "splayed"]))
 
 
-def _handles(random: Generator, centres: list[tuple[float, float, float]], upright: bool = False) -> Mesh:
+def _handles(random: Generator, centres: list[tuple[Number, Number, Number]], upright: bool = False) -> Mesh:
     if random.random() < 0.5:
         size = [0.014, 0.022, 0.12] if upright else [0.12, 0.022, 0.014]
         return boxes(np.array(centres), np.tile(size, (len(centres), 1)))
@@ -167,7 +167,7 @@ def bed(style: Style, double: bool) -> Thing:
     return thing
 
 
-def table(style: Style, width: float, depth: float, height: float, name: str = "table") -> Thing:
+def table(style: Style, width: Number, depth: Number, height: Number, name: str = "table") -> Thing:
     """Table on four legs, a trestle or a column; round when as deep as wide."""
     random, thing = style.random, Thing(name)
     wood, thick = style.wood(), random.uniform(0.025, 0.045)
@@ -222,8 +222,8 @@ def _drawers(
     thing: Thing,
     random: Generator,
     material: Material,
-    at: tuple[float, float, float],
-    size: tuple[float, float],
+    at: tuple[Number, Number, Number],
+    size: tuple[Number, Number],
     rows: int,
     columns: int,
 ) -> None:
@@ -240,7 +240,9 @@ def _drawers(
     thing.add(_handles(random, [(x, y + 0.03, z + high * 0.1) for x, y, z in grid]), metal)
 
 
-def drawers(style: Style, name: str, width: float, depth: float, height: float, rows: int, columns: int = 1) -> Thing:
+def drawers(
+    style: Style, name: str, width: Number, depth: Number, height: Number, rows: int, columns: int = 1
+) -> Thing:
     """Chest of drawers: the dresser, the night stand, the sideboard."""
     random, thing, wood = style.random, Thing(name), style.wood()
     leg = float(random.choice([0.04, 0.12]))
@@ -298,7 +300,7 @@ def bookshelf(style: Style) -> Thing:
     return thing
 
 
-def plant(style: Style, height: float) -> Thing:
+def plant(style: Style, height: Number) -> Thing:
     """Potted plant: bushy, palm-like, or with big leaves on a stem."""
     random, thing = style.random, Thing("plant")
     pot = height * random.uniform(0.22, 0.3)
@@ -315,7 +317,7 @@ def plant(style: Style, height: float) -> Thing:
     return thing
 
 
-def _foliage(random: Generator, pot: float, height: float, kind: str) -> Mesh:
+def _foliage(random: Generator, pot: Number, height: Number, kind: str) -> Mesh:
     rise = height - pot
     leaves = []
     count = int({"bush": 34, "palm": 16, "stem": 22}[kind])
@@ -337,7 +339,7 @@ def _foliage(random: Generator, pot: float, height: float, kind: str) -> Mesh:
     return merge(*leaves, *(stems if kind != "palm" else []))
 
 
-def _leaf(root: np.ndarray, bend: np.ndarray, tip: np.ndarray, half: float) -> Mesh:
+def _leaf(root: np.ndarray, bend: np.ndarray, tip: np.ndarray, half: Number) -> Mesh:
     share = np.linspace(0, 1, 5)[:, None]
     spine = (1 - share) ** 2 * root + 2 * share * (1 - share) * bend + share**2 * tip
     flat = half * np.sin(np.pi * np.clip(share * 0.92 + 0.06, 0, 1))

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from numpy.random import Generator
 
+from atrc.data.rooms.meshes import Number
 from atrc.data.rooms.things import Thing, Top
 
 _SLACK = 0.004  # things may touch [m]
@@ -21,10 +22,11 @@ _SLACK = 0.004  # things may touch [m]
 class Plan:
     """A room being furnished."""
 
-    def __init__(self, random: Generator, size: tuple[float, float, float]) -> None:
+    def __init__(self, random: Generator, size: tuple[Number, Number, Number]) -> None:
         self.random = random
         self.size = size
         self.things: list[Thing] = []
+        self.sun: tuple[Number, Number, Number] | None = None  # direction towards it
         self._taken: list[Float[ndarray, "2 3"]] = []
         self._owners: list[Thing | None] = []
 
@@ -32,7 +34,7 @@ class Plan:
         """How long a wall is [m]."""
         return self.size[wall % 2]
 
-    def stand(self, thing: Thing, wall: int, along: float, out: float = 0.0, z: float = 0.0) -> Thing:
+    def stand(self, thing: Thing, wall: int, along: Number, out: Number = 0.0, z: Number = 0.0) -> Thing:
         """Pose a thing with its frame's origin `out` in front of a wall, `along` it from its middle."""
         width, depth, _ = self.size
         x, y = ((width / 2, 0.0), (width, depth / 2), (width / 2, depth), (0.0, depth / 2))[wall]
@@ -41,10 +43,11 @@ class Plan:
         thing.yaw = 90.0 * wall
         return thing
 
-    def box(self, thing: Thing, front: float = 0.0) -> Float[ndarray, "2 3"]:
-        """Box of the room that a posed thing takes up, `front` more on its front side [m]."""
+    @staticmethod
+    def box(thing: Thing, front: Number = 0.0, side: Number = 0.0) -> Float[ndarray, "2 3"]:
+        """Box of the room that a posed thing takes up, with room before it and on either side [m]."""
         low, high = thing.bounds()
-        x, y = np.array([low[0], high[0]]), np.array([low[1], high[1] + front])
+        x, y = np.array([low[0] - side, high[0] + side]), np.array([low[1], high[1] + front])
         turn = math.radians(thing.yaw)
         across, along = math.cos(turn), math.sin(turn)
         east, north = across * x[:, None] - along * y, along * x[:, None] + across * y
@@ -78,35 +81,44 @@ class Plan:
             self.reserve(self.box(thing), thing)
         return thing
 
-    def try_put(self, thing: Thing, front: float = 0.0, besides: tuple[Thing, ...] = ()) -> Thing | None:
-        """Add a posed thing if there is room for it and `front` [m] before it."""
-        return self.put(thing) if self.free(self.box(thing, front), besides) else None
+    def try_put(
+        self, thing: Thing, front: Number = 0.0, side: Number = 0.0, besides: tuple[Thing, ...] = ()
+    ) -> Thing | None:
+        """Add a posed thing if there is room for it, and before it and beside it [m]."""
+        return self.put(thing) if self.free(self.box(thing, front, side), besides) else None
 
     def at_wall(
         self,
         thing: Thing,
         wall: int | None = None,
-        along: float | None = None,
-        z: float = 0.0,
-        front: float = 0.45,
-        gap: float = 0.03,
+        along: Number | None = None,
+        z: Number = 0.0,
+        front: Number = 0.45,
+        side: Number = 0.0,
+        gap: Number = 0.03,
         tries: int = 14,
     ) -> Thing | None:
         """Stand or hang a thing with its back to a wall, at a random one and place unless they are given."""
         low, high = thing.bounds()
         for _ in range(tries if wall is None or along is None else 1):
-            side = int(self.random.integers(4)) if wall is None else wall
-            room = self.length(side) / 2 - max(-low[0], high[0]) - 0.04
+            where = int(self.random.integers(4)) if wall is None else wall
+            room = self.length(where) / 2 - max(-low[0], high[0]) - side - 0.04
             if room < 0:
                 continue
             place = self.random.uniform(-room, room) if along is None else along
-            if along is None and self.random.random() < 0.3 and z == 0:
+            if along is None and side == z == 0 and self.random.random() < 0.4:
                 place = room * np.sign(place)  # people push furniture into corners
-            if self.try_put(self.stand(thing, side, place, gap - low[1], z), front):
+            if self.try_put(self.stand(thing, where, place, gap - low[1], z), front, side):
                 return thing
         return None
 
-    def scatter(self, thing: Thing, margin: float = 0.1, tries: int = 16, z: float = 0.0) -> Thing | None:
+    def covered(self) -> float:
+        """Share of the floor that furniture stands on."""
+        boxes = [self.box(t) for t in self.things if t.name not in ("wall", "floor", "ceiling", "floor mat")]
+        areas = [float(np.prod((b[1] - b[0])[:2])) for b in boxes if b[0, 2] < 0.2 and b[1, 2] - b[0, 2] > 0.1]
+        return sum(areas) / (self.size[0] * self.size[1])
+
+    def scatter(self, thing: Thing, margin: Number = 0.1, tries: int = 16, z: Number = 0.0) -> Thing | None:
         """Stand a thing anywhere on the floor, turned anyhow."""
         reach = float(np.abs(thing.bounds()[:, :2]).max()) + margin
         width, depth, _ = self.size
@@ -120,7 +132,7 @@ class Plan:
         return None
 
     def beside(
-        self, thing: Thing, other: Thing, x: float, y: float, yaw: float = 0.0, touch: bool = False
+        self, thing: Thing, other: Thing, x: Number, y: Number, yaw: Number = 0.0, touch: bool = False
     ) -> Thing | None:
         """Stand a thing at a place of another thing's frame; `touch` lets their boxes overlap."""
         self.pose_on(thing, other, x, y, 0.0, yaw)
@@ -128,9 +140,9 @@ class Plan:
         return self.try_put(thing, besides=(other,) if touch else ())
 
     @staticmethod
-    def pose_on(thing: Thing, other: Thing, x: float, y: float, z: float, yaw: float = 0.0) -> Thing:
+    def pose_on(thing: Thing, other: Thing, x: Number, y: Number, z: Number, yaw: Number = 0.0) -> Thing:
         """Pose a thing in another thing's frame."""
-        thing.at = tuple(other.to_room(np.array([[x, y, z]]))[0].tolist())
+        thing.at = tuple(other.to_room(np.array([[x, y, z]], np.float64))[0].tolist())
         thing.yaw = other.yaw + yaw
         return thing
 
@@ -139,9 +151,9 @@ class Plan:
         thing: Thing,
         other: Thing,
         top: Top,
-        x: float | None = None,
-        y: float | None = None,
-        yaw: float = 0.0,
+        x: Number | None = None,
+        y: Number | None = None,
+        yaw: Number = 0.0,
         tries: int = 6,
     ) -> Thing | None:
         """Set a thing on a top of another, at random unless `x` or `y` [m from its middle] is given."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-Colour = tuple[float, float, float]
+from atrc.data.rooms.meshes import Number
+
+Colour = tuple[Number, Number, Number]
 
 TEXTURES = (
     "plain",
@@ -53,13 +55,13 @@ class Material:
     texture: str = "plain"
     colour: Colour = (0.8, 0.8, 0.8)
     second: Colour = (0.6, 0.6, 0.6)
-    scale: float = 0.1
-    gloss: float = 0.0
-    glow: float = 0.0
-    extent: tuple[float, float] = (0.5, 0.5)
+    scale: Number = 0.1
+    gloss: Number = 0.0
+    glow: Number = 0.0
+    extent: tuple[Number, Number] = (0.5, 0.5)
     variant: int = 0
 
-    def row(self) -> list[float]:
+    def row(self) -> list[Number]:
         """The numbers that the texture kernel reads; colours are linear there."""
         colours = np.power(np.clip([*self.colour, *self.second], 0, 1), 2.2)
         return [
@@ -128,14 +130,14 @@ _BRIGHT: tuple[Colour, ...] = (
 )
 
 
-def pick(random: np.random.Generator, choices: Sequence[Colour], spread: float = 0.03) -> Colour:
+def pick(random: np.random.Generator, choices: Sequence[Colour], spread: Number = 0.03) -> Colour:
     """One of the colours, slightly varied."""
     colour = np.asarray(choices[int(random.integers(len(choices)))]) + random.normal(0, spread / 2, 3)
     red, green, blue = np.clip(colour + random.normal(0, spread), 0.04, 0.96)
     return float(red), float(green), float(blue)
 
 
-def shade(colour: Colour, factor: float) -> Colour:
+def shade(colour: Colour, factor: Number) -> Colour:
     """The colour made darker (< 1) or lighter (> 1)."""
     red, green, blue = (min(c * factor, 0.97) for c in colour)
     return red, green, blue
@@ -221,7 +223,7 @@ class Style:
         return Material("carpet", colour, shade(colour, 0.8), 0.01, variant=self.variant())
 
 
-def picture(random: np.random.Generator, texture: str, width: float, height: float, glow: float = 0) -> Material:
+def picture(random: np.random.Generator, texture: str, width: Number, height: Number, glow: Number = 0) -> Material:
     """Something to look at: a painting, a screen, the view from a window."""
     first, second = pick(random, _BRIGHT), pick(random, _BRIGHT + _FABRICS)
     half = (width / 2, height / 2)
@@ -233,6 +235,6 @@ def rows(materials: Sequence[Material]) -> Float[np.ndarray, "p 13"]:
     return np.array([m.row() for m in materials], np.float32)
 
 
-def faded(material: Material, factor: float) -> Material:
+def faded(material: Material, factor: Number) -> Material:
     """The material in a darker or lighter tone."""
     return replace(material, colour=shade(material.colour, factor), second=shade(material.second, factor))

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from numba import njit
 from numpy import ndarray
 
+Number = float | int  # the checkers of the tests take int for no float
+
 
 class Mesh(NamedTuple):
     """Vertices with their normals, and the triangles between them."""
@@ -21,7 +23,7 @@ class Mesh(NamedTuple):
     normals: Float[ndarray, "n 3"]
     faces: Int[ndarray, "m 3"]
 
-    def moved(self, at: Sequence[float] = (0, 0, 0), yaw: float = 0, pitch: float = 0, roll: float = 0) -> Mesh:
+    def moved(self, at: Sequence[Number] = (0, 0, 0), yaw: Number = 0, pitch: Number = 0, roll: Number = 0) -> Mesh:
         """Turn about y (`roll`), x (`pitch`), then z (`yaw`) [deg], then shift by `at`."""
         if not (yaw or pitch or roll):
             return self._replace(vertices=self.vertices + np.asarray(at, np.float64))
@@ -29,7 +31,7 @@ class Mesh(NamedTuple):
         return Mesh(self.vertices @ turn + np.asarray(at, np.float64), self.normals @ turn, self.faces)
 
 
-def rotation(yaw: float = 0, pitch: float = 0, roll: float = 0) -> Float[ndarray, "3 3"]:
+def rotation(yaw: Number = 0, pitch: Number = 0, roll: Number = 0) -> Float[ndarray, "3 3"]:
     """Rotation about y (`roll`), then x (`pitch`), then z (`yaw`) [deg]."""
     z, x, y = math.radians(yaw), math.radians(pitch), math.radians(roll)
     cz, cx, cy, sz, sx, sy = math.cos(z), math.cos(x), math.cos(y), math.sin(z), math.sin(x), math.sin(y)
@@ -52,7 +54,7 @@ def merge(*meshes: Mesh) -> Mesh:
     )
 
 
-def box(width: float, depth: float, height: float) -> Mesh:
+def box(width: Number, depth: Number, height: Number) -> Mesh:
     """Sharp box around the origin."""
     unit = _unit_box()
     return unit._replace(vertices=unit.vertices * np.array([width, depth, height]))
@@ -66,7 +68,7 @@ def boxes(centres: Float[ndarray, "k 3"], sizes: Float[ndarray, "k 3"]) -> Mesh:
     return Mesh(vertices.reshape(-1, 3), np.tile(unit.normals, (k, 1)), faces.reshape(-1, 3))
 
 
-def frame(width: float, depth: float, height: float, bar: float) -> Mesh:
+def frame(width: Number, depth: Number, height: Number, bar: Number) -> Mesh:
     """Upright rectangular frame around the origin, of bars `bar` wide; its outside size is given."""
     x, z = (width - bar) / 2, (height - bar) / 2
     centres = np.array([[-x, 0, 0], [x, 0, 0], [0, 0, -z], [0, 0, z]])
@@ -74,7 +76,7 @@ def frame(width: float, depth: float, height: float, bar: float) -> Mesh:
     return boxes(centres, sizes)
 
 
-def rounded_box(width: float, depth: float, height: float, radius: float, steps: int = 2) -> Mesh:
+def rounded_box(width: Number, depth: Number, height: Number, radius: Number, steps: int = 2) -> Mesh:
     """Box around the origin whose edges are rounded with `radius`."""
     directions, signs, flat = _rounded_directions(steps)
     half = np.array([width, depth, height]) / 2
@@ -82,14 +84,14 @@ def rounded_box(width: float, depth: float, height: float, radius: float, steps:
     return _grid(signs * (half - radius) * ~flat + radius * directions, directions)
 
 
-def ellipsoid(width: float, depth: float, height: float, squareness: float = 0, steps: int = 12) -> Mesh:
+def ellipsoid(width: Number, depth: Number, height: Number, squareness: Number = 0, steps: int = 12) -> Mesh:
     """Ellipsoid around the origin; `squareness` towards 1 makes it a pillow: square, but thin at its rim."""
     directions, outline = _ball(steps, squareness)
     half = np.array([width, depth, height]) / 2
     return _grid(directions * outline * half, _unit(directions / half))
 
 
-def lathe(profile: Sequence[tuple[float, float]], smooth: bool = False, sides: int = 16) -> Mesh:
+def lathe(profile: Sequence[tuple[Number, Number]], smooth: bool = False, sides: int = 16) -> Mesh:
     """Surface of revolution about z through (radius, height) points, outside to the right of their way up."""
     line = np.asarray(profile, np.float64)
     slopes = _unit(np.stack([np.diff(line[:, 1]), -np.diff(line[:, 0])], 1))
@@ -102,7 +104,7 @@ def lathe(profile: Sequence[tuple[float, float]], smooth: bool = False, sides: i
     return Mesh(points.reshape(-1, 3), normals.reshape(-1, 3), _band_faces(len(slopes), sides + 1))
 
 
-def cylinder(radius: float, height: float, top: float | None = None, sides: int = 16) -> Mesh:
+def cylinder(radius: Number, height: Number, top: Number | None = None, sides: int = 16) -> Mesh:
     """Closed cylinder standing on the origin; a cone when the radius at the `top` differs."""
     top = radius if top is None else top
     return lathe([(0, 0), (radius, 0), (top, height), (0, height)], sides=sides)
@@ -111,7 +113,7 @@ def cylinder(radius: float, height: float, top: float | None = None, sides: int 
 def tube(
     centres: Float[ndarray, "k 3"],
     radii: Float[ndarray, "k 2"],
-    side: Sequence[float] = (1, 0, 0),
+    side: Sequence[Number] = (1, 0, 0),
     sides: int = 12,
 ) -> Mesh:
     """Closed smooth tube with elliptic rings: limbs, trunks, bent lamp stems.
@@ -129,10 +131,10 @@ def tube(
 
 
 def limb(
-    start: Sequence[float],
-    end: Sequence[float],
-    radii: Sequence[float | tuple[float, float]],
-    side: Sequence[float] = (1, 0, 0),
+    start: Sequence[Number],
+    end: Sequence[Number],
+    radii: Sequence[Number | tuple[Number, Number]],
+    side: Sequence[Number] = (1, 0, 0),
     sides: int = 12,
 ) -> Mesh:
     """Tube between two joints with rounded ends; `radii` are spread evenly from start to end."""
@@ -228,7 +230,7 @@ def _circle(sides: int) -> ndarray:
 
 
 @lru_cache(maxsize=64)
-def _ball(steps: int, squareness: float) -> tuple[ndarray, ndarray]:
+def _ball(steps: int, squareness: Number) -> tuple[ndarray, ndarray]:
     """Directions on a sphere, and by how much each is pushed out to square the outline seen from above."""
     directions = _sphere(np.linspace(-np.pi / 2, np.pi / 2, steps + 1), np.linspace(0, 2 * np.pi, 2 * steps + 1))
     flat = np.abs(directions[..., :2])

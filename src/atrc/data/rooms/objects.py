@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from atrc.data.rooms.materials import Material, Style, faded, pick, picture
-from atrc.data.rooms.meshes import box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
+from atrc.data.rooms.meshes import Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
 from atrc.data.rooms.things import Glow, Thing, Top
 
 _SHADES = ((0.95, 0.9, 0.78), (0.95, 0.93, 0.88), (0.9, 0.8, 0.6), (0.75, 0.35, 0.25), (0.5, 0.65, 0.68))
@@ -23,7 +23,7 @@ _SPINES = (
 )
 
 
-def _shade(style: Style, glow: float) -> Material:
+def _shade(style: Style, glow: Number) -> Material:
     return Material("plain", pick(style.random, _SHADES), glow=glow)
 
 
@@ -91,7 +91,7 @@ def floor_lamp(style: Style) -> Thing:
     return thing
 
 
-def ceiling_lamp(style: Style, drop: float) -> Thing:
+def ceiling_lamp(style: Style, drop: Number) -> Thing:
     """Lamp that hangs `drop` below the ceiling (z = 0 is the ceiling); flush when it hardly drops."""
     random, thing = style.random, Thing("lamp")
     power, warmth = random.uniform(1.6, 2.6), random.uniform(0.25, 0.75)
@@ -119,7 +119,7 @@ def ceiling_lamp(style: Style, drop: float) -> Thing:
     return thing
 
 
-def book_row(style: Style, length: float, headroom: float) -> Thing:
+def book_row(style: Style, length: Number, headroom: Number) -> Thing:
     """Row of upright books; the last ones may lean."""
     random, thing = style.random, Thing("books")
     thick = random.uniform(0.015, 0.05, size=max(2, int(length / 0.03)))
@@ -155,7 +155,7 @@ def book_pile(style: Style) -> Thing:
     return thing
 
 
-def television(style: Style, width: float, on_wall: bool = False) -> Thing:
+def television(style: Style, width: Number, on_wall: bool = False) -> Thing:
     """Flat screen, switched on or off, on a foot unless it hangs."""
     random, thing = style.random, Thing("television")
     height, dark = width * 0.57, Material("plain", (0.05, 0.05, 0.055), gloss=0.5)
@@ -195,7 +195,7 @@ def keyboard(style: Style) -> Thing:
     return thing
 
 
-def pillow(style: Style, width: float, depth: float) -> Thing:
+def pillow(style: Style, width: Number, depth: Number) -> Thing:
     """Cushion lying flat; thin at its rim."""
     thing, cover = Thing("pillow"), style.cover()
     thing.add(ellipsoid(width, depth, style.random.uniform(0.11, 0.16), 0.75, steps=14), cover, (0, 0, 0.065))

@@ -14,7 +14,7 @@ from numpy import ndarray
 from numpy.random import Generator
 
 from atrc.data.rooms.materials import Colour, Material, faded, pick, shade
-from atrc.data.rooms.meshes import Mesh, ellipsoid, limb, merge, rotation, tube
+from atrc.data.rooms.meshes import Mesh, Number, ellipsoid, limb, merge, rotation, tube
 from atrc.data.rooms.things import Seat, Thing
 
 # Lengths of a person of 1.75 m [m].
@@ -22,7 +22,7 @@ _THIGH, _SHANK, _ANKLE = 0.43, 0.42, 0.085
 _UPPER_ARM, _FOREARM, _HAND = 0.29, 0.25, 0.17
 _SHOULDER, _HIP, _SPINE = 0.185, 0.09, 0.5
 
-Angles = tuple[float, float]
+Angles = tuple[Number, Number]
 _SKINS: tuple[Colour, ...] = (
     (0.9, 0.72, 0.6),
     (0.82, 0.62, 0.48),
@@ -65,10 +65,10 @@ class Pose:
     shanks: tuple[Angles, Angles] = ((0, 2), (-3, 2))
     arms: tuple[Angles, Angles] = ((4, 9), (4, 9))
     forearms: tuple[Angles, Angles] = ((14, 5), (14, 5))
-    lean: float = 2.0
-    tilt: float = 0.0
-    turn: float = 0.0
-    nod: float = 0.0
+    lean: Number = 2.0
+    tilt: Number = 0.0
+    turn: Number = 0.0
+    nod: Number = 0.0
 
 
 _ARMS: Mapping[str, tuple[tuple[Angles, Angles], tuple[Angles, Angles]]] = {
@@ -129,7 +129,7 @@ def sitting(random: Generator, at_table: bool) -> Pose:
 def _varied(random: Generator, pose: Pose) -> Pose:
     """Nobody holds their limbs quite alike."""
 
-    def jitter(pair: tuple[Angles, Angles], spread: float) -> tuple[Angles, Angles]:
+    def jitter(pair: tuple[Angles, Angles], spread: Number) -> tuple[Angles, Angles]:
         left, right = (np.asarray(pair) + random.normal(0, spread, (2, 2))).tolist()
         return (left[0], left[1]), (right[0], right[1])
 
@@ -157,7 +157,7 @@ def _direction(angles: Angles, side: int) -> ndarray:
     return np.array([side * np.sin(out), np.sin(flex) * np.cos(out), -np.cos(flex) * np.cos(out)])
 
 
-def _fit_to_seat(pose: Pose, seat: float, scale: float) -> Pose:
+def _fit_to_seat(pose: Pose, seat: Number, scale: Number) -> Pose:
     """Turn thighs and shanks so that the feet reach the floor under a seat `seat` high [m]."""
     hip, thigh, shank = seat + 0.1 * scale, _THIGH * scale, _SHANK * scale
     knee = min(hip - thigh * np.cos(np.radians(88)), shank + _ANKLE * scale + 0.01)
@@ -220,10 +220,10 @@ class _Body:
     thing: Thing
     outfit: _Outfit
     pose: Pose
-    scale: float
-    build: float
+    scale: Number
+    build: Number
 
-    def _limb(self, start: ndarray, end: ndarray, radii: list[float], side: ndarray | None = None) -> Mesh:
+    def _limb(self, start: ndarray, end: ndarray, radii: list[Number], side: ndarray | None = None) -> Mesh:
         thick = [r * self.scale * self.build for r in radii]
         return limb(tuple(start), tuple(end), thick, tuple(side) if side is not None else (1, 0, 0))
 
@@ -290,7 +290,7 @@ class _Body:
         centre = neck + look @ np.array([0, 0.02, 0.085]) * scale
         eyes = Material("plain", (0.12, 0.1, 0.1), gloss=0.4)
         lips = faded(outfit.skin, 0.72)
-        features: list[tuple[Mesh, Material, tuple[float, float, float]]] = [
+        features: list[tuple[Mesh, Material, tuple[Number, Number, Number]]] = [
             (ellipsoid(0.155, 0.195, 0.235), outfit.skin, (0, 0, 0)),
             (ellipsoid(0.12, 0.13, 0.13), outfit.skin, (0, 0.028, -0.055)),
             (ellipsoid(0.026, 0.04, 0.05, steps=6), outfit.skin, (0, 0.1, -0.015)),

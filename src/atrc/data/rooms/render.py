@@ -16,11 +16,12 @@ from atrc.data.rooms.furnish import furnish
 from atrc.data.rooms.materials import GLOSS
 from atrc.data.rooms.profiles import BODY_GROUPS, CLASSES, PROFILES
 from atrc.data.rooms.scene import Hits, Scene, build
-from atrc.data.rooms.textures import MIRROR
+from atrc.data.rooms.textures import MIRROR, OUTSIDE
 from atrc.errors import UserError
 
 _SHADOW_LIGHTS = 3  # shadow rays a pixel
 _AMBIENT_REACH = 0.9  # corners within this distance darken each other [m]
+_SUN = np.array([3.4, 3.0, 2.4], np.float32)
 _OFFSET = 2e-3  # secondary rays start this far off the surface [m]
 _SAMPLES = ((-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25))
 
@@ -87,7 +88,7 @@ def _view(profile: str, scene: Scene, camera: Camera, random: Generator, size: t
         body=body,
         sal=labels.salient(instances, scene.names, depth),
         depth=depth,
-        normals=(normals @ camera.axes.T.astype(np.float32)).reshape(*size, 3),
+        normals=np.stack([normals @ axis for axis in camera.axes.astype(np.float32)], -1).reshape(*size, 3),
         edge=labels.boundaries(instances),
         instances=instances,
         names=scene.names,
@@ -192,20 +193,33 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
     around = shading.ambient_rays(surface.normals, size[1], seed)
     clearance = scene.clearance(origins, around, np.full(len(origins), _AMBIENT_REACH, np.float32))
     gathered = shading.gathered(light, blocked, clearance, _AMBIENT_REACH, _ambient(scene), surface.normals)
+    if scene.sun is not None:
+        gathered[:, :3] += _sunshine(scene, origins, surface.normals)[:, None] * _SUN
     return shading.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size)
 
 
+def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray, " r"]:
+    """How squarely the sun meets every point: 0 unless the ray towards it leaves through a window."""
+    sun = np.asarray(scene.sun, np.float32)
+    cosine = normals @ sun
+    facing = np.flatnonzero(cosine > 0)
+    hits = scene.trace(origins[facing], np.broadcast_to(sun, (len(facing), 3)).copy())
+    part = scene.part[hits.triangle]
+    cosine[facing] *= (hits.triangle >= 0) & (scene.materials[part, 0] == OUTSIDE)
+    return np.maximum(cosine, 0)
+
+
 def _ambient(scene: Scene) -> Float[ndarray, 3]:
-    """Light that has bounced about: the flux of all lamps over the surface of the room, half absorbed."""
+    """Light that has bounced about: the flux of all lamps over the surface of the room, a good half absorbed."""
     width, depth, height = scene.size
     surface = 2 * (width * depth + width * height + depth * height)
-    total = np.full(3, 0.05)
+    total = np.full(3, 0.06)
     for lamp in scene.lights:
         across, up = np.linalg.norm(lamp[7:10]), np.linalg.norm(lamp[10:13])
         flux = 4 * np.pi if across == 0 else 4 * np.pi * across * up
         total += flux * lamp[4:7] / surface
     warm = np.array([1.04, 1.0, 0.95])  # walls and floors swallow blue
-    return (total * warm).astype(np.float32)
+    return (0.62 * total * warm).astype(np.float32)
 
 
 def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[ndarray, "h w 3"]:
@@ -216,7 +230,8 @@ def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[nd
     radiance = radiance * balance.astype(np.float32)
     luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     key = np.exp(np.log(luminance + 1e-3).mean())
-    exposed = radiance * np.float32(random.uniform(0.24, 0.4) / key)
+    exposure = min(random.uniform(0.24, 0.4) / key, random.uniform(0.55, 1.5) / np.quantile(luminance[::4, ::4], 0.85))
+    exposed = radiance * np.float32(exposure)
     row, column = (np.arange(height) / height - 0.5)[:, None], (np.arange(width) / width - 0.5)[None]
     exposed *= (1 - random.uniform(0.1, 0.4) * (row**2 + column**2)).astype(np.float32)[..., None]
     white = np.float32(random.uniform(2.5, 4.0))

@@ -41,6 +41,7 @@ class Scene:
         names: Class name of every instance.
         lights: One row a light: its middle, its radius, colour times power, then the two half edges of
             a pane (zero for a ball).
+        sun: Direction towards the sun, if it shines in.
     """
 
     vertices: Float[ndarray, "n 3"]
@@ -53,6 +54,7 @@ class Scene:
     instance: Int[ndarray, " p"]
     names: tuple[str, ...]
     lights: Float[ndarray, "l 13"]
+    sun: tuple[float, float, float] | None
     size: tuple[float, float, float]
     tracer: EmbreeScene
 
@@ -95,6 +97,7 @@ def build(plan: Plan) -> Scene:
         instance=np.array([i for i, _ in parts], np.int32),
         names=tuple(thing.name for thing in plan.things),
         lights=_lights(plan.things),
+        sun=plan.sun,
         size=plan.size,
         tracer=tracer,
     )
@@ -117,12 +120,12 @@ def _lights(things: list[Thing]) -> ndarray:
     for thing in things:
         turn = rotation(thing.yaw)
         for glow in thing.glows:
-            middle = thing.to_room(np.array([[glow.x, glow.y, glow.z]]))[0]
+            middle = thing.to_room(np.array([[glow.x, glow.y, glow.z]], np.float64))[0]
             colour = glow.power * (glow.warmth * _WARM + (1 - glow.warmth) * _NEUTRAL)
             rows.append([*middle, glow.radius, *colour, 0, 0, 0, 0, 0, 0])
         for pane in thing.panes:
             if pane.power > 0:
-                middle = thing.to_room(np.array([[pane.x, pane.y, pane.z]]))[0]
+                middle = thing.to_room(np.array([[pane.x, pane.y, pane.z]], np.float64))[0]
                 across, up = turn @ [pane.width / 2, 0, 0], [0, 0, pane.height / 2]
                 rows.append([*middle, 0.0, *(pane.power * _SKY), *across, *up])
     return np.array(rows, np.float32).reshape(-1, 13)

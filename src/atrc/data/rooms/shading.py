@@ -127,7 +127,7 @@ def light_rays(points, normals, views, gloss, lights, width, most, seed):
             if cosine <= 0:
                 reach[o] = 0.0
                 continue
-            falloff = 1 / max(distance * distance, 0.09)
+            falloff = 1 / max(distance * distance, 0.2)
             if pane:
                 ax, ay = lamp[8], -lamp[7]  # the pane's normal times its half width; it is upright
                 half = math.sqrt(lamp[10] ** 2 + lamp[11] ** 2 + lamp[12] ** 2)

@@ -90,9 +90,9 @@ def _bricks(x, y, width, k):
 @no_type_check
 def _hue(h):
     """Muted colour of a hue in 0..1."""
-    red = 0.5 + 0.42 * math.cos(6.2832 * h)
-    green = 0.46 + 0.36 * math.cos(6.2832 * (h - 0.33))
-    blue = 0.45 + 0.4 * math.cos(6.2832 * (h - 0.67))
+    red = 0.56 + 0.24 * math.cos(6.2832 * h)
+    green = 0.5 + 0.2 * math.cos(6.2832 * (h - 0.3))
+    blue = 0.46 + 0.24 * math.cos(6.2832 * (h - 0.6))
     return red * red, green * green, blue * blue
 
 
@@ -100,10 +100,10 @@ def _hue(h):
 @no_type_check
 def _painting(u, v, k):
     """Picture over -1..1: a landscape, an abstract of fields, circles, or a still portrait."""
-    kind = int(hashed(k, 1, 5) * 4)
+    kind = int(hashed(k, 1, 5) * 5)
     hue = hashed(k, 2, 5)
     stroke = 0.8 + 0.4 * noise(u * 14, v * 9, k)
-    if kind == 0:
+    if kind == 0 or kind == 4:
         ridge = 0.55 * noise(u * 2, 0.5, k) + 0.2 * noise(u * 7, 1.5, k) - 0.35
         if v > ridge + 0.25:
             sky = 0.55 + 0.25 * v
@@ -172,7 +172,7 @@ def _outside(u, v, k):
         if v < roof:
             tone = 0.35 + 0.3 * hashed(int(i), 3, k)
             r, g, b = tone, tone * 0.9, tone * 0.8
-            x, y = u * 12 - math.floor(u * 12), v * 7 - math.floor(v * 7)
+            x, y = u * 7.5 - math.floor(u * 7.5), v * 4 - math.floor(v * 4)
             if 0.3 < x < 0.75 and 0.25 < y < 0.75:
                 r, g, b = 0.12, 0.14, 0.17
     return r, g, b

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from atrc.data.rooms.materials import Material
-from atrc.data.rooms.meshes import Mesh, rotation
+from atrc.data.rooms.meshes import Mesh, Number, rotation
 
 
 class Part(NamedTuple):
@@ -34,43 +34,43 @@ class Part(NamedTuple):
 class Top(NamedTuple):
     """A level rectangle that small things can stand on, in the frame of its thing."""
 
-    x: float
-    y: float
-    z: float
-    width: float
-    depth: float
-    headroom: float = 1.5
+    x: Number
+    y: Number
+    z: Number
+    width: Number
+    depth: Number
+    headroom: Number = 1.5
 
 
 class Seat(NamedTuple):
     """Where a person can sit, facing the thing's front turned by `yaw` [deg]."""
 
-    x: float
-    y: float
-    z: float
-    yaw: float = 0.0
+    x: Number
+    y: Number
+    z: Number
+    yaw: Number = 0.0
 
 
 class Glow(NamedTuple):
     """Lamp of the thing: a small ball of light."""
 
-    x: float
-    y: float
-    z: float
-    radius: float
-    power: float
-    warmth: float = 0.5
+    x: Number
+    y: Number
+    z: Number
+    radius: Number
+    power: Number
+    warmth: Number = 0.5
 
 
 class Pane(NamedTuple):
     """Rectangle that lets daylight in, upright in the frame of its thing and facing +y."""
 
-    x: float
-    y: float
-    z: float
-    width: float
-    height: float
-    power: float
+    x: Number
+    y: Number
+    z: Number
+    width: Number
+    height: Number
+    power: Number
 
 
 @dataclass(eq=False)
@@ -83,18 +83,18 @@ class Thing:
     seats: list[Seat] = field(default_factory=list)
     glows: list[Glow] = field(default_factory=list)
     panes: list[Pane] = field(default_factory=list)
-    at: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    yaw: float = 0.0
+    at: tuple[Number, Number, Number] = (0.0, 0.0, 0.0)
+    yaw: Number = 0.0
     _bounds: tuple[int, ndarray] | None = field(default=None, repr=False)
 
     def add(
         self,
         mesh: Mesh,
         material: Material,
-        at: Sequence[float] = (0, 0, 0),
-        yaw: float = 0,
-        pitch: float = 0,
-        roll: float = 0,
+        at: Sequence[Number] = (0, 0, 0),
+        yaw: Number = 0,
+        pitch: Number = 0,
+        roll: Number = 0,
         body: str = "",
     ) -> None:
         """Add a part; wood grain runs along its longest side."""

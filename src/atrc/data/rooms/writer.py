@@ -49,8 +49,8 @@ def write_rooms(
     root: Path | str,
     profile: str = "indoor",
     *,
-    train: int = 200,
-    val: int = 50,
+    train: int = 800,
+    val: int = 200,
     size: tuple[int, int] = (240, 320),
     seed: int = 0,
     workers: int | None = None,
@@ -75,10 +75,13 @@ def write_rooms(
         UserError: Arguments out of range, a folder of other settings, or one that cannot be written.
     """
     _check(profile, {"train": train, "val": val}, size, seed)
+    if workers is not None and workers < 1:
+        raise UserError(f"workers = {workers}: rendering needs at least one process")
     root, began = Path(root), time.perf_counter()
     counts = dict(zip(SPLITS, (train, val), strict=True))
     try:
-        _write_settings(root, profile, size, seed)
+        settings = _settings(profile, size, seed)
+        _claim(root, settings)
         jobs = [(f"{s}_{i:05d}", k, i) for k, s in enumerate(SPLITS) for i in range(counts[s])]
         missing = [job for job in jobs if not _is_complete(root, profile, job[0])]
         rendered = _run(root, profile, size, seed, missing, workers or os.cpu_count() or 1)
@@ -87,6 +90,7 @@ def write_rooms(
         for split in SPLITS:
             ids = "".join(f"{split}_{i:05d}\n" for i in range(counts[split]))
             _write(root / LISTS[profile] / f"{split}.txt", ids.encode())
+        _write_json(root / "rooms.json", settings | {"splits": counts})
     except OSError as error:
         raise UserError(f"{root}: cannot write ({error.strerror}); choose a folder you may write to") from None
     return RoomsReport(len(missing), len(jobs) - len(missing), time.perf_counter() - began)
@@ -104,8 +108,8 @@ def _check(profile: str, counts: dict[str, int], size: tuple[int, int], seed: in
         raise UserError(f"seed = {seed}: choose 0 or a positive number")
 
 
-def _write_settings(root: Path, profile: str, size: tuple[int, int], seed: int) -> None:
-    settings = {
+def _settings(profile: str, size: tuple[int, int], seed: int) -> dict[str, object]:
+    return {
         "format": "atrc-rooms",
         "version": VERSION,
         "profile": profile,
@@ -115,12 +119,16 @@ def _write_settings(root: Path, profile: str, size: tuple[int, int], seed: int) 
         "tasks": list(PROFILES[profile]),
         "camera": "depth in metres along the optical axis; normals in the camera frame, x right, y up, z to the viewer",
     }
+
+
+def _claim(root: Path, settings: dict[str, object]) -> None:
+    """Say in an empty folder what it will hold, or check what another one says."""
     path = root / "rooms.json"
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
-        if any(root.iterdir()):
+        if any(entry.suffix != ".partial" for entry in root.iterdir()):
             raise UserError(f"{root}: holds other files; give a new or empty folder")
-        _write(path, (json.dumps(settings, indent=2) + "\n").encode())
+        _write_json(path, settings)  # without "splits", which come when all is done
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -129,6 +137,10 @@ def _write_settings(root: Path, profile: str, size: tuple[int, int], seed: int) 
     for key, value in settings.items():
         if found.get(key) != value:
             raise UserError(f"{root}: holds rooms with {key} {found.get(key)}, not {value}; choose another folder")
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    _write(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def _is_complete(root: Path, profile: str, id: str) -> bool:
@@ -161,8 +173,8 @@ def _render(root: Path, profile: str, size: tuple[int, int], seed: int, job: Job
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write atomically, so that a kill leaves no half-written file."""
+    """Write atomically, so that a kill leaves no half-written file under its name; the next run replaces the rest."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)
     partial.replace(path)

@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from atrc.errors import UserError
 
-# numba takes 0.4 s to import: the modules with kernels are imported where they are first used.
+# numba takes half a second to import: the modules with kernels are imported where they are first used.
 
 Mode = Literal["exact", "nested"]
 

@@ -229,3 +229,14 @@ def test_data_of_other_classes_are_refused(tmp_path, nyud_folder):
         fit(what, resume=True, progress=False)
     with pytest.raises(UserError, match="semseg has 3 outputs, the checkpoint 40"):
         score_checkpoint(str(tmp_path / "run"), str(other), None, "val", 0)
+
+
+@pytest.mark.parametrize("genotype", ["global", "local", "t_label"])
+def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, genotype):
+    losses = []
+    for precision in ("32", "bf16"):
+        what = recipe(tmp_path / precision, nyud_folder, 2, distillation="atrc", genotype=genotype)
+        what.precision, what.validate_every = precision, 0
+        fit(what, progress=False)
+        losses.append(curve(tmp_path / precision)[0][0])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)

@@ -131,7 +131,7 @@ def test_walls_are_instances_so_corners_are_edges():
         both = (one.semseg[:, 1:] == wall) & (one.semseg[:, :-1] == wall)
         found += one.edge[:, :-1][both & (one.instances[:, 1:] != one.instances[:, :-1])].tolist()
     assert len(found) > 50
-    assert np.mean(found) > 0.9
+    assert np.mean(found) > 0.7  # thinning takes the corners of staircases
 
 
 def test_human_parts_are_on_persons_and_everywhere_on_them():

@@ -117,7 +117,7 @@ def _worth(camera: Camera, scene: Scene, size: tuple[int, int]) -> float:
         + 0.3 * things
         + 1.5 * people
         - 40 * near
-        - 12 * max(filled - 0.3, 0)
+        - 16 * max(filled - 0.22, 0)
         - 10 * max(bare - 0.4, 0)
         - 12 * max(shell - 0.6, 0)
     )

@@ -65,7 +65,7 @@ def _jpeg(image: UInt8[ndarray, "h w 3"]) -> bytes:
 
 def _png(image: UInt8[ndarray, "h w *c"]) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG", compress_level=2)
     return buffer.getvalue()
 
 

@@ -20,7 +20,7 @@ from atrc.data.rooms.things import Seat, Thing
 # Lengths of a person of 1.75 m [m].
 _THIGH, _SHANK, _ANKLE = 0.43, 0.42, 0.085
 _UPPER_ARM, _FOREARM, _HAND = 0.29, 0.25, 0.17
-_SHOULDER, _HIP, _SPINE = 0.185, 0.09, 0.5
+_SHOULDER, _HIP, _SPINE = 0.174, 0.09, 0.5
 
 Angles = tuple[Number, Number]
 _SKINS: tuple[Colour, ...] = (
@@ -267,10 +267,11 @@ class _Body:
                 [0.05, 0.164, 0.118],
                 [0.16, 0.145, 0.104],
                 [0.28, 0.158, 0.115],
-                [0.38, 0.172, 0.122],
-                [0.45, 0.17, 0.105],
-                [0.49, 0.13, 0.085],
-                [0.515, 0.075, 0.07],
+                [0.38, 0.178, 0.122],
+                [0.44, 0.182, 0.108],
+                [0.48, 0.158, 0.09],
+                [0.505, 0.11, 0.078],
+                [0.525, 0.07, 0.066],
             ]
         )
         for line, cloth in ((hips, outfit.trousers), (chest, outfit.shirt)):
@@ -327,11 +328,11 @@ class _Body:
 
     def _arm(self, turn: ndarray, i: int, side: int) -> None:
         scale, outfit = self.scale, self.outfit
-        shoulder = turn @ np.array([side * _SHOULDER * (0.6 + 0.4 * self.build), 0, _SPINE - 0.045]) * scale
+        shoulder = turn @ np.array([side * _SHOULDER * (0.6 + 0.4 * self.build), 0, _SPINE - 0.058]) * scale
         elbow = shoulder + turn @ _direction(self.pose.arms[i], side) * _UPPER_ARM * scale
         along = turn @ _direction(self.pose.forearms[i], side)
         wrist = elbow + along * _FOREARM * scale
-        self.thing.add(self._limb(shoulder, elbow, [0.054, 0.053, 0.047, 0.042]), outfit.shirt, body="lr"[i] + "uarm")
+        self.thing.add(self._limb(shoulder, elbow, [0.048, 0.051, 0.047, 0.042]), outfit.shirt, body="lr"[i] + "uarm")
         sleeve = outfit.shirt if outfit.long_sleeves else outfit.skin
         radii = [0.043, 0.043, 0.037, 0.034] if outfit.long_sleeves else [0.04, 0.041, 0.034, 0.026]
         self.thing.add(self._limb(elbow, wrist, radii), sleeve, body="lr"[i] + "larm")

@@ -219,7 +219,7 @@ def _ambient(scene: Scene) -> Float[ndarray, 3]:
         flux = 4 * np.pi if across == 0 else 4 * np.pi * across * up
         total += flux * lamp[4:7] / surface
     warm = np.array([1.04, 1.0, 0.95])  # walls and floors swallow blue
-    return (0.62 * total * warm).astype(np.float32)
+    return (0.5 * total * warm).astype(np.float32)
 
 
 def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[ndarray, "h w 3"]:

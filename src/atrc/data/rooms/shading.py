@@ -175,7 +175,7 @@ def gathered(light, blocked, clearance, reach, ambient, normals):
         for j in range(chosen):
             if not blocked[i * chosen + j]:
                 out[i] += light[i * chosen + j]
-        openness = 0.25 + 0.75 * math.sqrt(min(clearance[i] / reach, 1.0))
+        openness = 0.15 + 0.85 * math.sqrt(min(clearance[i] / reach, 1.0))
         openness *= 0.9 + 0.1 * normals[i, 2]
         for c in range(3):
             out[i, c] += ambient[c] * openness

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
@@ -47,26 +46,3 @@ def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:
         {task: result.value for task, result in baseline.items()},
         {task: result.higher_is_better for task, result in results.items()},
     )
-
-
-def score_boundaries(
-    predictions: str,
-    truths: str,
-    max_dist: float,
-    mode: Literal["exact", "nested"],
-    workers: int | None,
-    plot: str | None,
-) -> dict[str, Any]:
-    """Score folders of boundary maps and print odsF, OIS-F and AP."""
-    from atrc.metrics.boundary import evaluate_folders, plot_precision_recall
-
-    scores = evaluate_folders(
-        Path(predictions), Path(truths), max_dist, mode=mode, workers=workers, progress=sys.stderr.isatty()
-    )
-    print(
-        f"odsF {scores.ods_f:.4f} at {scores.ods_threshold:.3f}, OIS-F {scores.ois_f:.4f}, AP {scores.ap:.4f}",
-        file=sys.stderr,
-    )
-    if plot:
-        plot_precision_recall(scores, Path(plot))
-    return {key: value.tolist() if hasattr(value, "tolist") else value for key, value in asdict(scores).items()}

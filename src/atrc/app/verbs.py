@@ -120,7 +120,7 @@ def boundaries(
         plot: Write the precision-recall curve to this picture.
         json: Also write the scores to this file; "-" for standard output.
     """
-    from atrc.app.scoring import score_boundaries
+    from atrc.app.boundaries import score_boundaries
 
     _write_json(score_boundaries(predictions, truths, max_dist, mode, workers, plot), json)
 

@@ -29,7 +29,7 @@ class Camera:
         focal: Focal length as a multiple of the image's longer side.
     """
 
-    eye: Float[ndarray, 3]
+    eye: Float[ndarray, " 3"]
     axes: Float[ndarray, "3 3"]
     focal: float
 

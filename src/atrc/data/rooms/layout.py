@@ -27,7 +27,7 @@ class Plan:
         self.size = size
         self.things: list[Thing] = []
         self.sun: tuple[Number, Number, Number] | None = None  # direction towards it
-        self._taken: list[Float[ndarray, "2 3"]] = []
+        self._taken: Float[ndarray, "n 2 3"] = np.empty((64, 2, 3))  # rows are used up to len(_owners)
         self._owners: list[Thing | None] = []
 
     def length(self, wall: int) -> float:
@@ -63,15 +63,16 @@ class Plan:
         """Whether a box lies in the room and meets nothing, `besides` some things."""
         if (box[0] < -_SLACK).any() or (box[1] > np.asarray(self.size) + _SLACK).any():
             return False
-        taken = [b for b, owner in zip(self._taken, self._owners, strict=True) if owner not in besides]
-        if not taken:
-            return True
-        low, high = np.stack(taken, axis=1)
-        return not ((box[0] < high - _SLACK) & (box[1] > low + _SLACK)).all(1).any()
+        taken = self._taken[: len(self._owners)]
+        met = ((box[0] < taken[:, 1] - _SLACK) & (box[1] > taken[:, 0] + _SLACK)).all(1)
+        return all(self._owners[i] in besides for i in np.flatnonzero(met))
 
     def reserve(self, box: Float[ndarray, "2 3"], owner: Thing | None = None) -> None:
         """Keep a box free of others: a door needs room to swing."""
-        self._taken.append(box)
+        count = len(self._owners)
+        if count == len(self._taken):
+            self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
+        self._taken[count] = box
         self._owners.append(owner)
 
     def put(self, thing: Thing, solid: bool = True) -> Thing:

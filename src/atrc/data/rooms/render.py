@@ -209,7 +209,7 @@ def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray
     return np.maximum(cosine, 0)
 
 
-def _ambient(scene: Scene) -> Float[ndarray, 3]:
+def _ambient(scene: Scene) -> Float[ndarray, " 3"]:
     """Light that has bounced about: the flux of all lamps over the surface of the room, a good half absorbed."""
     width, depth, height = scene.size
     surface = 2 * (width * depth + width * height + depth * height)

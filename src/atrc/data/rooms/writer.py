@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -156,11 +157,24 @@ def _run(root: Path, profile: str, size: tuple[int, int], seed: int, jobs: list[
 
 def _in_processes(arguments: tuple[Iterable[object], ...], workers: int) -> Iterator[None]:
     # Spawned, not forked: a forked process inherits locks of threads that it does not have.
-    executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield from executor.map(_render, *arguments)
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent is killed; else it would wait for work for ever."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _render(root: Path, profile: str, size: tuple[int, int], seed: int, job: Job) -> None:

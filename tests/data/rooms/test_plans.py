@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from atrc.data.rooms import meshes, people
+from atrc.data.rooms import meshes, people, poses
 from atrc.data.rooms.furnish import furnish
 from atrc.data.rooms.layout import Plan
 from atrc.data.rooms.materials import TEXTURES, Material
@@ -96,7 +96,7 @@ def test_things_at_a_wall_turn_their_backs_to_it():
 def test_people_have_the_size_of_people():
     random = np.random.default_rng(0)
     for _ in range(20):
-        low, high = people.person(random, people.standing(random)).bounds()
+        low, high = people.person(random, poses.standing(random)).bounds()
         assert abs(low[2]) < 1e-6
         assert 1.45 < high[2] < 2.4  # stretched arms included
 
@@ -105,7 +105,7 @@ def test_the_feet_of_who_sits_reach_the_floor():
     random = np.random.default_rng(0)
     for seat in (0.42, 0.46, 0.58):
         for _ in range(5):
-            body = people.person(random, people.sitting(random, at_table=False), Seat(0, 0, seat))
+            body = people.person(random, poses.sitting(random, at_table=False), Seat(0, 0, seat))
             low, high = body.bounds()
             assert -0.03 < low[2] < 0.03
             assert 1.1 < high[2] < 1.75

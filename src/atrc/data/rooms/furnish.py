@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms import fixtures, furniture, objects, people
+from atrc.data.rooms import fixtures, furniture, lamps, objects, plants, seating
+from atrc.data.rooms.dress import dress, extras, hang, populate
 from atrc.data.rooms.layout import Plan
 from atrc.data.rooms.materials import Style
-from atrc.data.rooms.things import Seat, Thing, Top
-
-_WALLS = np.arange(4)
+from atrc.data.rooms.shell import shell
+from atrc.data.rooms.things import Thing
 
 
 def furnish(random: Generator, with_people: bool) -> Plan:
@@ -21,99 +20,23 @@ def furnish(random: Generator, with_people: bool) -> Plan:
     kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.33, 0.3, 0.2, 0.17]))
     width, depth = random.uniform(3.1, 5.2), random.uniform(3.0, 4.8)
     plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
-    walls = _shell(plan, style)
+    walls = shell(plan, style)
     {"bedroom": _bedroom, "living room": _living_room, "dining room": _dining_room, "office": _office}[kind](
         plan, style
     )
     _fill(plan, style, kind)
-    _hang(plan, style, walls)
-    _extras(plan, style)
-    _dress(plan, style)
+    hang(plan, style, walls)
+    extras(plan, style)
+    dress(plan, style)
     if with_people:
-        _populate(plan)
+        populate(plan)
     return plan
-
-
-def _shell(plan: Plan, style: Style) -> list[int]:
-    """Walls, floor, ceiling, the door, the windows and the lamp; returns the walls in random order."""
-    random, (width, depth, height) = plan.random, plan.size
-    paper, accent, skirting = style.wall(), style.wall(), style.white()
-    different = int(random.integers(4)) if random.random() < 0.25 else None
-    for i in range(4):
-        surface = fixtures.wall(plan.length(i), height, accent if i == different else paper, skirting)
-        plan.put(plan.stand(surface, i, 0), solid=False)
-    floor, top = fixtures.ground(width, depth, style.floor()), fixtures.ceiling(width, depth)
-    floor.at, top.at = (width / 2, depth / 2, 0), (width / 2, depth / 2, height)
-    plan.put(floor, solid=False)
-    plan.put(top, solid=False)
-    order = [int(w) for w in random.permutation(_WALLS)]
-    _doors(plan, style, order)
-    _windows(plan, style, order[1:])
-    _ceiling_lamps(plan, style)
-    return order
-
-
-def _doors(plan: Plan, style: Style, order: list[int]) -> None:
-    for wall in order[: 1 + (plan.random.random() < 0.3)]:
-        door = fixtures.door(style, plan.random.uniform(0.8, 0.92), plan.random.uniform(2.0, 2.1))
-        if plan.at_wall(door, wall, gap=0.0, front=0.85):
-            plan.reserve(plan.box(door, 0.85), door)
-
-
-def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
-    random = plan.random
-    daylight = 0.0 if random.random() < 0.15 else random.uniform(0.35, 1.0)
-    for wall in walls[: random.integers(1, 3)]:
-        width = random.uniform(0.9, min(2.4, plan.length(wall) - 1.2))
-        sill = random.uniform(0.75, 1.0) if random.random() < 0.8 else 0.15
-        height = min(random.uniform(1.2, 1.5) if sill > 0.5 else 2.0, plan.size[2] - sill - 0.3)
-        glass = fixtures.window(style, width, height, daylight)
-        along = random.uniform(-0.5, 0.5) * (plan.length(wall) - width - 0.9)
-        if not plan.at_wall(glass, wall, along, z=sill, gap=0.0, front=0.0):
-            continue
-        if daylight > 0.6 and random.random() < 0.6:
-            plan.sun = _sun(random, wall)
-        if random.random() < 0.55:
-            drapes = fixtures.curtains(style, width, min(sill + height + 0.15, plan.size[2] - 0.05))
-            plan.stand(drapes, wall, along)
-            if plan.free(plan.box(drapes), (glass,)):
-                plan.put(drapes)
-        elif random.random() < 0.75:
-            cover = fixtures.blinds(style, width + 0.04, height * random.uniform(0.25, 0.8))
-            plan.put(plan.stand(cover, wall, along, 0.0, sill + height + 0.06))
-        if sill > 0.6 and random.random() < 0.4:
-            plan.at_wall(fixtures.radiator(style, width * 0.8), wall, along, gap=0.0, front=0.0)
-        if sill > 0.6 and random.random() < 0.35:
-            pot = furniture.plant(style, random.uniform(0.22, 0.35))
-            plan.try_put(
-                plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,)
-            )
-
-
-def _sun(random: Generator, wall: int) -> tuple[float, float, float]:
-    """Direction of a sun that shines through the windows of a wall."""
-    azimuth = np.radians(90 * wall - 90 + random.uniform(-50, 50))
-    rise = np.radians(random.uniform(18, 48))
-    return float(np.cos(rise) * np.cos(azimuth)), float(np.cos(rise) * np.sin(azimuth)), float(np.sin(rise))
-
-
-def _ceiling_lamps(plan: Plan, style: Style) -> None:
-    random, (width, depth, height) = plan.random, plan.size
-    drop = random.uniform(0.3, 0.6) if random.random() < 0.5 and height > 2.5 else 0.0
-    spots = [(0.5, 0.5)] if max(width, depth) < 5.2 or drop else [(0.3, 0.5), (0.7, 0.5)]
-    state = random.bit_generator.state
-    for x, y in spots:
-        # A room's ceiling lamps are of one kind.
-        random.bit_generator.state = state
-        lamp = objects.ceiling_lamp(style, drop)
-        lamp.at = (width * x, depth * y, height)
-        plan.put(lamp)
 
 
 def _bedroom(plan: Plan, style: Style) -> None:
     random = plan.random
     double = random.random() < 0.7
-    bed = furniture.bed(style, double)
+    bed = seating.bed(style, double)
     if plan.at_wall(bed, front=0.5, side=0.55, tries=20) or plan.at_wall(bed, front=0.4, tries=20):
         low, high = bed.bounds()
         width, high_stand = random.uniform(0.4, 0.52), random.uniform(0.45, 0.6)
@@ -121,7 +44,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
             stand = furniture.drawers(style, "night stand", width, 0.4, high_stand, 2)
             x = side * ((high[0] - low[0]) / 2 + width / 2 + 0.06)
             if random.random() < 0.9 and plan.beside(stand, bed, x, low[1] + 0.24) and random.random() < 0.85:
-                plan.on_top(objects.table_lamp(style), stand, stand.tops[0], y=-0.05)
+                plan.on_top(lamps.table_lamp(style), stand, stand.tops[0], y=-0.05)
         _pillows(plan, style, bed)
         rug = fixtures.rug(style, random.uniform(1.8, 2.6), random.uniform(1.3, 1.8))
         plan.pose_on(rug, bed, 0, 0.7, 0, 0)
@@ -132,7 +55,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
         chest = _chest(style)
         if plan.at_wall(chest, front=0.6):
             if random.random() < 0.5:
-                _above(plan, fixtures.mirror(style, random.uniform(0.6, 0.9), random.uniform(0.6, 0.9)), chest, 1.45)
+                plan.above(fixtures.mirror(style, random.uniform(0.6, 0.9), random.uniform(0.6, 0.9)), chest, 1.45)
             elif random.random() < 0.6:
                 plan.on_top(objects.television(style, random.uniform(0.7, 0.9)), chest, chest.tops[0], 0, -0.05)
     if random.random() < 0.55:
@@ -140,16 +63,16 @@ def _bedroom(plan: Plan, style: Style) -> None:
     if random.random() < 0.4:
         plan.at_wall(furniture.bookshelf(style))
     if random.random() < 0.3:
-        plan.at_wall(furniture.sofa(style, 1), front=0.5)
+        plan.at_wall(seating.sofa(style, 1), front=0.5)
 
 
 def _fill(plan: Plan, style: Style, kind: str) -> None:
     """Add furniture along the walls until as much of the floor is taken as people usually take."""
     random, target = plan.random, plan.random.uniform(0.26, 0.42)
     makers: dict[str, list[Callable[[], Thing]]] = {
-        "bedroom": [lambda: _chest(style), lambda: furniture.sofa(style, 1), lambda: furniture.chair(style)],
-        "living room": [lambda: furniture.sofa(style, 1), lambda: furniture.sofa(style, 2), lambda: _sideboard(style)],
-        "dining room": [lambda: _sideboard(style), lambda: furniture.sofa(style, 2), lambda: furniture.chair(style)],
+        "bedroom": [lambda: _chest(style), lambda: seating.sofa(style, 1), lambda: seating.chair(style)],
+        "living room": [lambda: seating.sofa(style, 1), lambda: seating.sofa(style, 2), lambda: _sideboard(style)],
+        "dining room": [lambda: _sideboard(style), lambda: seating.sofa(style, 2), lambda: seating.chair(style)],
         "office": [
             lambda: _sideboard(style),
             lambda: furniture.wardrobe(style),
@@ -159,7 +82,7 @@ def _fill(plan: Plan, style: Style, kind: str) -> None:
     anywhere: list[Callable[[], Thing]] = [
         lambda: furniture.bookshelf(style),
         lambda: _chest(style),
-        lambda: furniture.plant(style, random.uniform(0.8, 1.6)),
+        lambda: plants.plant(style, random.uniform(0.8, 1.6)),
         lambda: furniture.table(style, random.uniform(0.5, 0.9), 0.42, random.uniform(0.6, 0.78)),
     ]
     for _ in range(9):
@@ -191,7 +114,7 @@ def _pillows(plan: Plan, style: Style, bed: Thing) -> None:
 
 def _living_room(plan: Plan, style: Style) -> None:
     random = plan.random
-    sofa = furniture.sofa(style, int(random.choice([2, 3, 3])))
+    sofa = seating.sofa(style, int(random.choice([2, 3, 3])))
     if not plan.at_wall(sofa, front=1.1, tries=30):
         return
     wall = round(sofa.yaw / 90) % 4
@@ -207,15 +130,15 @@ def _living_room(plan: Plan, style: Style) -> None:
         x = side * (sofa.bounds()[1, 0] + random.uniform(0.15, 0.3))
         choice = random.random()
         if choice < 0.35:
-            plan.beside(objects.floor_lamp(style), sofa, x + side * 0.12, -0.15)
+            plan.beside(lamps.floor_lamp(style), sofa, x + side * 0.12, -0.15)
         elif choice < 0.65:
             side_table = furniture.table(style, 0.45, 0.45, random.uniform(0.48, 0.58))
             if plan.beside(side_table, sofa, x + side * 0.14, -0.1) and random.random() < 0.7:
-                plan.on_top(objects.table_lamp(style), side_table, side_table.tops[0])
+                plan.on_top(lamps.table_lamp(style), side_table, side_table.tops[0])
         else:
-            plan.beside(furniture.plant(style, random.uniform(0.8, 1.5)), sofa, x + side * 0.2, -0.1)
+            plan.beside(plants.plant(style, random.uniform(0.8, 1.5)), sofa, x + side * 0.2, -0.1)
     if random.random() < 0.65:
-        chair, side = furniture.sofa(style, 1), random.choice([-1, 1])
+        chair, side = seating.sofa(style, 1), random.choice([-1, 1])
         x = side * (sofa.bounds()[1, 0] + 0.75)
         plan.beside(chair, sofa, x, near + 0.2, yaw=side * random.uniform(60, 95))
     _cushions(plan, style, sofa)
@@ -262,7 +185,7 @@ def _facing_screen(plan: Plan, style: Style, sofa: Thing, wall: int) -> None:
         return
     width = random.uniform(0.95, 1.35)
     if random.random() < 0.3:
-        _above(plan, objects.television(style, width, on_wall=True), stand, 1.0)
+        plan.above(objects.television(style, width, on_wall=True), stand, 1.0)
     else:
         plan.on_top(objects.television(style, width), stand, stand.tops[0], 0, 0.0)
 
@@ -276,7 +199,7 @@ def _dining_room(plan: Plan, style: Style) -> None:
     if random.random() < 0.6:
         plan.at_wall(furniture.wardrobe(style) if random.random() < 0.3 else furniture.bookshelf(style))
     if random.random() < 0.35:
-        plan.at_wall(furniture.sofa(style, 2), front=0.5)
+        plan.at_wall(seating.sofa(style, 2), front=0.5)
 
 
 def _dining_group(plan: Plan, style: Style, depth: float, most: int) -> None:
@@ -303,7 +226,7 @@ def _dining_group(plan: Plan, style: Style, depth: float, most: int) -> None:
         # The chairs of a table are of one kind: the same dice for each.
         after = random.bit_generator.state
         random.bit_generator.state = state
-        seat = furniture.chair(style)
+        seat = seating.chair(style)
         random.bit_generator.state = after
         pull = random.uniform(0.0, 0.14) if random.random() < 0.8 else random.uniform(0.2, 0.4)
         front = seat.bounds()[1, 1] - 0.16
@@ -337,7 +260,7 @@ def _office(plan: Plan, style: Style) -> None:
     if random.random() < 0.35:
         _dining_group(plan, style, random.uniform(0.8, 1.0), 4)
     if random.random() < 0.35:
-        plan.at_wall(furniture.sofa(style, int(random.integers(1, 3))), front=0.5)
+        plan.at_wall(seating.sofa(style, int(random.integers(1, 3))), front=0.5)
 
 
 def _work_place(plan: Plan, style: Style) -> None:
@@ -353,147 +276,13 @@ def _work_place(plan: Plan, style: Style) -> None:
         plan.on_top(objects.laptop(style), desk, top, x, 0.0)
     if random.random() < 0.6:
         side = random.choice([-1, 1])
-        lamp = objects.desk_lamp(style) if random.random() < 0.6 else objects.table_lamp(style)
+        lamp = lamps.desk_lamp(style) if random.random() < 0.6 else lamps.table_lamp(style)
         plan.on_top(lamp, desk, top, side * (top.width / 2 - 0.16), -top.depth / 2 + 0.2)
-    seat = furniture.office_chair(style) if random.random() < 0.6 else furniture.chair(style)
+    seat = seating.office_chair(style) if random.random() < 0.6 else seating.chair(style)
     out = desk.bounds()[1, 1] + random.uniform(0.0, 0.3)
     plan.beside(seat, desk, x, out, 180 + random.normal(0, 14), touch=True)
-
-
-def _above(plan: Plan, thing: Thing, other: Thing, z: float) -> Thing | None:
-    """Hang a thing over a piece of furniture that stands at a wall."""
-    wall = round(other.yaw / 90) % 4
-    middle = plan.box(other).mean(0) - np.asarray(plan.size) / 2
-    along = float(middle[wall % 2]) * (1 if wall in (0, 1) else -1)
-    return plan.at_wall(thing, wall, along, z=z, gap=0.0, front=0.0)
 
 
 def _inside(plan: Plan, rug: Thing) -> bool:
     box = plan.box(rug)
     return bool((box[0, :2] > 0.02).all() and (box[1, :2] < np.asarray(plan.size[:2]) - 0.02).all())
-
-
-def _hang(plan: Plan, style: Style, walls: list[int]) -> None:
-    """Pictures over beds, sofas and chests, then pictures, mirrors, shelves and clocks where walls are bare."""
-    random = plan.random
-    for thing in [t for t in plan.things if t.name in ("bed", "sofa", "dresser", "cabinet", "desk")]:
-        if random.random() < 0.6 and thing.bounds()[1, 2] < 1.25:
-            picture = fixtures.painting(style, random.uniform(0.5, 1.1), random.uniform(0.4, 0.7))
-            _above(plan, picture, thing, random.uniform(1.5, 1.65) + 0.1)
-    for wall in walls:
-        for _ in range(random.integers(0, 3)):
-            width, height = random.uniform(0.3, 0.9), random.uniform(0.35, 0.75)
-            plan.at_wall(
-                fixtures.painting(style, width, height), wall, z=random.uniform(1.5, 1.7), gap=0.0, front=0.0, tries=4
-            )
-    if random.random() < 0.65:
-        width, height = random.uniform(0.4, 0.6), random.uniform(1.2, 1.7)
-        plan.at_wall(fixtures.mirror(style, width, height), z=height / 2 + 0.25, gap=0.0, front=0.3)
-    if random.random() < 0.4:
-        plan.at_wall(fixtures.wall_shelf(style), z=random.uniform(1.3, 1.7), gap=0.0, front=0.0)
-    if random.random() < 0.3:
-        plan.at_wall(fixtures.clock(style), z=random.uniform(1.8, 2.0), gap=0.0, front=0.0)
-    if random.random() < 0.25:
-        plan.at_wall(fixtures.coat_hooks(style), z=1.65, gap=0.0, front=0.0)
-
-
-def _extras(plan: Plan, style: Style) -> None:
-    """What stands around: plants, boxes, bags, bins, a ball, a floor lamp, a spare chair."""
-    random = plan.random
-    if random.random() < 0.6:
-        plan.at_wall(furniture.plant(style, random.uniform(0.6, 1.5)), front=0.0, gap=0.08)
-    if random.random() < 0.3:
-        plan.at_wall(objects.floor_lamp(style), front=0.0, gap=0.08)
-    for _ in range(random.integers(0, 3)):
-        plan.at_wall(furniture.carton(style), front=0.0)
-    if random.random() < 0.3:
-        plan.scatter(furniture.carton(style))
-    for make in (objects.bag, objects.bin_, objects.ball):
-        if random.random() < 0.3:
-            plan.at_wall(make(style), front=0.0, gap=0.06)
-    if random.random() < 0.25:
-        plan.scatter(furniture.stool(style))
-    if random.random() < 0.2:
-        plan.at_wall(furniture.chair(style), front=0.3)
-
-
-def _dress(plan: Plan, style: Style) -> None:
-    """Put books and small things on everything that has a top."""
-    random = plan.random
-    for thing in list(plan.things):
-        if thing.name == "bookshelf":
-            for top in thing.tops:
-                _fill_shelf(plan, style, thing, top)
-        elif thing.name in ("table", "desk", "cabinet", "dresser", "night stand"):
-            _scatter_small(plan, style, thing)
-        elif thing.name == "box" and random.random() < 0.3:
-            plan.on_top(objects.low_box(style), thing, thing.tops[0])
-
-
-def _fill_shelf(plan: Plan, style: Style, shelf: Thing, top: Top) -> None:
-    random = plan.random
-    kind = random.random()
-    if kind < 0.62:
-        length = top.width * random.uniform(0.4, 1.0)
-        row = objects.book_row(style, min(length, top.width), min(top.headroom, 0.34))
-        plan.on_top(row, shelf, top, x=None, y=top.depth / 2 - 0.12)
-    elif kind < 0.75:
-        plan.on_top(objects.book_pile(style), shelf, top)
-    for make in (objects.low_box, objects.vase, objects.book_pile, objects.ball):
-        if random.random() < 0.28:
-            plan.on_top(make(style), shelf, top)
-
-
-def _scatter_small(plan: Plan, style: Style, thing: Thing) -> None:
-    random, top = plan.random, thing.tops[0]
-    if thing.name == "cabinet" and top.z > 1.7:
-        if random.random() < 0.4:
-            plan.on_top(furniture.carton(style), thing, top)
-        return
-    makers: list[Callable[[Style], Thing]] = [
-        objects.book_pile,
-        objects.cup,
-        objects.vase,
-        objects.low_box,
-        objects.bowl,
-        partial(furniture.plant, height=0.34),
-    ]
-    if thing.name == "table" and top.z > 0.65:
-        makers += [objects.plate, objects.plate, objects.cup, objects.bowl]
-    if thing.name in ("dresser", "cabinet"):
-        makers += [objects.table_lamp, objects.low_box]
-    if thing.name == "desk":
-        makers += [objects.book_pile, lambda s: objects.book_row(s, 0.3, 0.4)]
-    area = top.width * top.depth
-    for _ in range(random.integers(0, 2 + round(4 * area))):
-        made = makers[random.integers(len(makers))](style)
-        plan.on_top(made, thing, top, yaw=float(random.uniform(0, 360)) if made.name != "lamp" else 0.0)
-
-
-def _populate(plan: Plan) -> None:
-    """One to four people mostly, sitting on what is free or standing and walking about."""
-    random = plan.random
-    wanted = int(random.choice([0, 1, 2, 3, 4], p=[0.06, 0.3, 0.32, 0.2, 0.12]))
-    seats = [(thing, seat) for thing in plan.things for seat in thing.seats]
-    for _ in range(wanted):
-        if seats and random.random() < 0.5:
-            thing, seat = seats.pop(int(random.integers(len(seats))))
-            _sit(plan, thing, seat)
-            continue
-        pose = people.walking(random) if random.random() < 0.3 else people.standing(random)
-        plan.scatter(people.person(random, pose), margin=0.0, tries=24)
-
-
-def _sit(plan: Plan, thing: Thing, seat: Seat) -> None:
-    """Seat a person; whatever the seat belongs to, and the table before it, may be touched."""
-    at_table = any(t.name in ("table", "desk") and _near(plan, t, thing) for t in plan.things)
-    body = people.person(plan.random, people.sitting(plan.random, at_table and thing.name == "chair"), seat)
-    plan.pose_on(body, thing, seat.x, seat.y, 0.0, seat.yaw)
-    touched = [t for t in plan.things if t.name in ("table", "desk") and _near(plan, t, thing)]
-    plan.try_put(body, besides=(thing, *touched))
-
-
-def _near(plan: Plan, one: Thing, other: Thing) -> bool:
-    """Whether two boxes overlap on the floor."""
-    a, b = plan.box(one), plan.box(other)
-    return bool((a[0, :2] < b[1, :2]).all() and (a[1, :2] > b[0, :2]).all())

@@ -113,6 +113,13 @@ class Plan:
                 return thing
         return None
 
+    def above(self, thing: Thing, other: Thing, z: Number) -> Thing | None:
+        """Hang a thing over a piece of furniture that stands at a wall."""
+        wall = round(other.yaw / 90) % 4
+        middle = self.box(other).mean(0) - np.asarray(self.size) / 2
+        along = float(middle[wall % 2]) * (1 if wall in (0, 1) else -1)
+        return self.at_wall(thing, wall, along, z=z, gap=0.0, front=0.0)
+
     def covered(self) -> float:
         """Share of the floor that furniture stands on."""
         boxes = [self.box(t) for t in self.things if t.name not in ("wall", "floor", "ceiling", "floor mat")]

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms import labels, shading
+from atrc.data.rooms import labels, lighting, shading
 from atrc.data.rooms.camera import Camera, place
 from atrc.data.rooms.furnish import furnish
 from atrc.data.rooms.materials import GLOSS
@@ -185,17 +185,17 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
     """Red, green, blue and highlight that arrive at every pixel's surface."""
     origins = surface.points + surface.normals * _OFFSET
     gloss = scene.materials[surface.part, GLOSS]
-    rays, reach, light = shading.light_rays(
+    rays, reach, light = lighting.light_rays(
         origins, surface.normals, surface.views, gloss, scene.lights, size[1], _SHADOW_LIGHTS, seed
     )
     count = len(rays) // len(origins)
     blocked = scene.blocked(np.repeat(origins, count, axis=0), rays, reach)
-    around = shading.ambient_rays(surface.normals, size[1], seed)
+    around = lighting.ambient_rays(surface.normals, size[1], seed)
     clearance = scene.clearance(origins, around, np.full(len(origins), _AMBIENT_REACH, np.float32))
-    gathered = shading.gathered(light, blocked, clearance, _AMBIENT_REACH, _ambient(scene), surface.normals)
+    gathered = lighting.gathered(light, blocked, clearance, _AMBIENT_REACH, _ambient(scene), surface.normals)
     if scene.sun is not None:
         gathered[:, :3] += _sunshine(scene, origins, surface.normals)[:, None] * _SUN
-    return shading.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size)
+    return lighting.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size)
 
 
 def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray, " r"]:

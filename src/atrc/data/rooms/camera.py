@@ -115,7 +115,7 @@ def _worth(camera: Camera, scene: Scene, size: tuple[int, int]) -> float:
     return (
         kinds
         + 0.3 * things
-        + 1.5 * people
+        + 3 * people
         - 40 * near
         - 16 * max(filled - 0.22, 0)
         - 10 * max(bare - 0.4, 0)

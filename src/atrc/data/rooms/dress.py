@@ -111,9 +111,11 @@ def _scatter_small(plan: Plan, style: Style, thing: Thing) -> None:
 def populate(plan: Plan) -> None:
     """One to four people mostly, sitting on what is free or standing and walking about."""
     random = plan.random
-    wanted = int(random.choice([0, 1, 2, 3, 4], p=[0.06, 0.3, 0.32, 0.2, 0.12]))
+    wanted = int(random.choice([0, 1, 2, 3, 4], p=[0.05, 0.2, 0.33, 0.26, 0.16]))
     seats = [(thing, seat) for thing in plan.things for seat in thing.seats]
-    for _ in range(wanted):
+    for _ in range(3 * wanted):
+        if sum(t.name == "person" for t in plan.things) == wanted:
+            return
         if seats and random.random() < 0.5:
             thing, seat = seats.pop(int(random.integers(len(seats))))
             _sit(plan, thing, seat)

@@ -231,7 +231,7 @@ def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[nd
     luminance = radiance @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     key = np.exp(np.log(luminance + 1e-3).mean())
     exposure = min(random.uniform(0.24, 0.4) / key, random.uniform(0.55, 1.5) / np.quantile(luminance[::4, ::4], 0.85))
-    exposed = radiance * np.float32(exposure)
+    exposed = radiance * np.float32(exposure * np.exp(np.clip(random.normal(0, 0.3), -0.6, 0.5)))
     row, column = (np.arange(height) / height - 0.5)[:, None], (np.arange(width) / width - 0.5)[None]
     exposed *= (1 - random.uniform(0.1, 0.4) * (row**2 + column**2)).astype(np.float32)[..., None]
     white = np.float32(random.uniform(2.5, 4.0))

@@ -18,6 +18,7 @@ import yaml
 from atrc.app.scoring import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
+from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
@@ -240,3 +241,19 @@ def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, 
         fit(what, progress=False)
         losses.append(curve(tmp_path / precision)[0][0])
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_clipping_holds_the_weights_and_leaves_the_architecture_parameters(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 2)
+    what.search.clip, what.optim.weight_decay, what.validate_every = 1e-3, 0.0, 0
+    fit(what, search=True, progress=False)
+    torch.manual_seed(what.seed)
+    saved = Checkpoint.load(tmp_path / "run/checkpoints/last.ckpt")
+    start = build_network(what.network, saved.read_tasks(), search=True).state_dict()
+    moved = []
+    for name, value in saved.network.items():
+        if name.endswith("alpha"):
+            moved.append(float((value - start[name]).abs().max()))
+        elif value.is_floating_point() and "running" not in name:
+            torch.testing.assert_close(value, start[name], atol=1e-4, rtol=0)
+    assert max(moved) > 0.1

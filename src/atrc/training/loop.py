@@ -99,7 +99,8 @@ class Fit:
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
         self.phase = (SearchPhase if search else TrainPhase)(network, recipe)
-        self.network, self.optimizer = fabric.setup(network, self.phase.optimizer())
+        self.plain_optimizer = self.phase.optimizer()
+        self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
         self.start = self._resume()
         if fabric.global_rank == 0:
             self.folder.begin(recipe)
@@ -175,7 +176,8 @@ class Fit:
         self._require_finite(step, batch, losses)
         self.fabric.backward(total)
         if self.phase.clip is not None:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.phase.clip)
+            self.fabric.strategy.precision.unscale_gradients(self.plain_optimizer)
+            torch.nn.utils.clip_grad_norm_(self.phase.weights, self.phase.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return {"loss": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}

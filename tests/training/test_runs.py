@@ -22,6 +22,7 @@ from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
+from atrc.training.phase import SearchPhase
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 
 COLUMNS = ("loss", "semseg", "depth", "normals", "edge")
@@ -243,17 +244,15 @@ def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, 
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_clipping_holds_the_weights_and_leaves_the_architecture_parameters(tmp_path, nyud_folder):
-    what = recipe(tmp_path / "run", nyud_folder, 2)
-    what.search.clip, what.optim.weight_decay, what.validate_every = 1e-3, 0.0, 0
-    fit(what, search=True, progress=False)
-    torch.manual_seed(what.seed)
-    saved = Checkpoint.load(tmp_path / "run/checkpoints/last.ckpt")
-    start = build_network(what.network, saved.read_tasks(), search=True).state_dict()
-    moved = []
-    for name, value in saved.network.items():
-        if name.endswith("alpha"):
-            moved.append(float((value - start[name]).abs().max()))
-        elif value.is_floating_point() and "running" not in name:
-            torch.testing.assert_close(value, start[name], atol=1e-4, rtol=0)
-    assert max(moved) > 0.1
+def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_parameters(nyud_tasks):
+    what = Recipe()
+    network = build_network(what.network, nyud_tasks, search=True)
+    phase = SearchPhase(network, what)
+    alphas = {id(alpha) for alpha in phase.supergraph.alphas()}
+    held = {id(parameter) for parameter in phase.weights}
+    assert {id(p) for group in phase.sgd.param_groups for p in group["params"]} == held
+    assert {id(p) for group in phase.adam.param_groups for p in group["params"]} == alphas
+    assert not held & alphas
+    assert held | alphas == {id(parameter) for parameter in network.parameters()}
+    assert phase.clip == 10
+    assert phase.adam.param_groups[0]["weight_decay"] == 0

@@ -1,6 +1,5 @@
 # `make help` lists the targets. Everything needs only Python >= 3.11, git and make.
 PYTHON ?= python3
-export PYTHONWARNINGS ?= default
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 

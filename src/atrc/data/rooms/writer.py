@@ -86,7 +86,7 @@ def write_rooms(
         jobs = [(f"{s}_{i:05d}", k, i) for k, s in enumerate(SPLITS) for i in range(counts[s])]
         missing = [job for job in jobs if not _is_complete(root, profile, job[0])]
         rendered = _run(root, profile, size, seed, missing, workers or os.cpu_count() or 1)
-        for _ in tqdm(rendered, "rooms", len(missing), unit="image", disable=not progress, leave=False):
+        for _ in tqdm(rendered, "rooms", len(missing), unit="image", disable=None if progress else True, leave=False):
             pass
         for split in SPLITS:
             ids = "".join(f"{split}_{i:05d}\n" for i in range(counts[split]))

@@ -22,7 +22,7 @@ from atrc.training.resources import count_multiply_adds, count_parameters
 
 SIZE = (96, 128)
 TRAIN, VAL = 240, 40
-STEPS, SEARCH_STEPS = 300, 150
+STEPS, SEARCH_STEPS = 450, 200
 
 
 def run_demo(out: Path, image: Path | None, seed: int) -> None:
@@ -41,7 +41,7 @@ def run_demo(out: Path, image: Path | None, seed: int) -> None:
         out=str(out / "search"),
         optim=replace(baseline.optim, steps=SEARCH_STEPS),
         # The paper's rate of 5e-4 is for 40,000 steps; as few as here must each move alpha further.
-        search=SearchConfig(lr=0.03),
+        search=SearchConfig(lr=0.02),
     )
     say(f"3/5  search, {SEARCH_STEPS} steps -> {searching.out}")
     genotype = search(searching)
@@ -70,10 +70,10 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
     """Return the baseline's recipe; the other runs of the demo change only what they must."""
     return Recipe(
         out=str(out),
-        data=DataConfig(root=str(data), crop=SIZE, batch_size=8, scale=(0.75, 1.5)),
-        optim=OptimConfig(steps=STEPS, lr=0.01, warmup=20),
+        data=DataConfig(root=str(data), crop=SIZE, batch_size=4, scale=(0.75, 1.5)),
+        optim=OptimConfig(steps=STEPS, lr=0.02, warmup=50),
         seed=seed,
-        validate_every=100,
+        validate_every=150,
         log_every=10,
     )
 
@@ -96,4 +96,4 @@ def search(recipe: Recipe) -> Genotype:
 def constants(recipe: Recipe) -> dict[str, Result]:
     """Score the best constant predictors."""
     saved = Checkpoint.load(checkpoint_path(recipe.folder))
-    return constant_results(saved.read_tasks(), evaluation_loader(open_dataset(recipe.data.root, "val"), SIZE, 8, 0))
+    return constant_results(saved.read_tasks(), evaluation_loader(open_dataset(recipe.data.root, "val"), SIZE, 4, 0))

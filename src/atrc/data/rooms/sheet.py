@@ -64,8 +64,9 @@ def _padded(picture: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h2 w2 3"]:
 
 
 def _palette(count: int) -> UInt8[ndarray, "c 3"]:
-    """Colours far apart: the golden angle around the hues, lightness in three steps."""
-    colours = [colorsys.hls_to_rgb(i * 0.618 % 1, (0.4, 0.6, 0.75)[i % 3], 0.65) for i in range(count)]
+    """Colours far apart: the golden angle around the hues, lightness in five steps."""
+    steps = (0.45, 0.35, 0.75, 0.65, 0.55)
+    colours = [colorsys.hls_to_rgb(i * 0.618 % 1, steps[i % 5], 0.65) for i in range(count)]
     return (np.array(colours) * 255).astype(np.uint8)
 
 

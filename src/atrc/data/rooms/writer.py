@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -94,6 +95,11 @@ def write_rooms(
         _write_json(root / "rooms.json", settings | {"splits": counts})
     except OSError as error:
         raise UserError(f"{root}: cannot write ({error.strerror}); choose a folder you may write to") from None
+    except BrokenProcessPool:
+        raise UserError(
+            "a worker process ended early: memory may be short, or a script lacks `if __name__ == '__main__':`; "
+            "run it again with workers = 1, finished images are kept"
+        ) from None
     return RoomsReport(len(missing), len(jobs) - len(missing), time.perf_counter() - began)
 
 

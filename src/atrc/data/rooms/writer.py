@@ -138,9 +138,9 @@ def _claim(root: Path, settings: dict[str, object]) -> None:
         _write_json(path, settings)  # without "splits", which come when all is done
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(f"{path}: not readable as JSON; remove the folder and render it again") from None
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise UserError(f"{path}: not the settings of rooms; remove the folder and render it again") from None
     for key, value in settings.items():
         if found.get(key) != value:
             raise UserError(f"{root}: holds rooms with {key} {found.get(key)}, not {value}; choose another folder")

@@ -26,7 +26,7 @@ def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, cap
     assert page.count("<img") == 2 * (1 + 3 * 4) + 1 + 2 * 4  # two val images with truth and two networks; the photo
     assert "me &amp; you.jpg" in page
     assert "http://" not in re.sub(r'"http://www\.w3\.org[^"]*"|http://purl\S*|"http://creative\S*"', "", page)
-    assert page.count('class="context"') == 16
+    assert page.count('<td class="context"') == 16
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("last.ckpt")}
     assert len(stamps) == 3
     demo.run_demo(tmp_path / "demo", None, seed=0)

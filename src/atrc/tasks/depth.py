@@ -77,4 +77,5 @@ class Depth(Task):
         return torch.cat([truth[valid] for truth, valid in images]).mean().view(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-        return paint_scalar(1 / np.maximum(decoded, 1e-3), 1 / self.farthest, 1 / self.nearest, "turbo")
+        logarithm = np.log(np.maximum(decoded, 1e-3))  # as the label regions: near things deserve the colours
+        return paint_scalar(logarithm, math.log(self.nearest), math.log(self.farthest), "turbo_r")

@@ -33,7 +33,7 @@ def plot_curves(runs: Sequence[Path], search: Path) -> str:
     }
     for (label, values), colour in zip(shown.items(), COLOURS, strict=False):
         entropy.plot(steps, values, color=colour, label=label)
-    entropy.set(xlabel="step", title="Search", ylim=(0, None))
+    entropy.set(xlabel="step", title="Search", ylim=(0, 1.4 * max(columns["entropy"])))  # room for the legend
     for axes in (losses, entropy):
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)

@@ -14,7 +14,7 @@ from atrc.data.files import read_rgb
 from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms
 from atrc.genotype import Genotype
-from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, constant_results, evaluation_loader
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
@@ -80,11 +80,11 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
 
 def train(recipe: Recipe, name: str) -> Row:
     """Train, or take up a finished run, and measure what the network costs."""
-    began = time.perf_counter()
     results = fit(recipe, resume=True)
-    seconds = time.perf_counter() - began
-    network = load_network(recipe.folder)
-    return Row(name, results, count_parameters(network), count_multiply_adds(network, recipe.data.crop), seconds)
+    saved = Checkpoint.load(checkpoint_path(recipe.folder))
+    network = saved.build()
+    cost = count_parameters(network), count_multiply_adds(network, recipe.data.crop)
+    return Row(name, results, *cost, saved.seconds)
 
 
 def search(recipe: Recipe) -> Genotype:

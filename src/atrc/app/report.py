@@ -18,7 +18,7 @@ from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import SemanticSegmentation
 from atrc.tasks.colours import palette
-from atrc.training.checkpoint import load_network
+from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
 from atrc.training.evaluate import Result
 from atrc.training.folder import write_text
 from atrc.training.recipe import Recipe
@@ -36,7 +36,7 @@ IMAGES = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One network of the comparison; `seconds` is the time of training and evaluation here."""
+    """One network of the comparison; `seconds` is the time of training here."""
 
     name: str
     results: dict[str, Result]
@@ -106,6 +106,7 @@ def write_report(
         curves=plot_curves([run.folder for run in runs], search.folder),
         sheets=sheets,
         legend=_legend(network),
+        search_seconds=round(Checkpoint.load(checkpoint_path(search.folder)).seconds),
     )
     write_text(out / "report.html", text)
 

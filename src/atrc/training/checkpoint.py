@@ -27,6 +27,7 @@ class Checkpoint:
 
     Attributes:
         step: Finished steps.
+        seconds: Time taken so far, over all continuations.
         phase: "train" or "search".
         recipe: The run's recipe as plain values.
         tasks: The tasks as plain values.
@@ -37,6 +38,7 @@ class Checkpoint:
     """
 
     step: int
+    seconds: float
     phase: str
     recipe: dict[str, Any]
     tasks: list[dict[str, Any]]

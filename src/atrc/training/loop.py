@@ -107,7 +107,7 @@ class Fit:
         fabric.barrier()
 
     def _resume(self) -> int:
-        path = self.folder.checkpoint
+        path, self.seconds = self.folder.checkpoint, 0.0
         if not path.exists():
             return 0
         saved = Checkpoint.load(path)
@@ -116,6 +116,7 @@ class Fit:
         self.phase.network.load_state_dict(saved.network)
         self.optimizer.load_state_dict(saved.training["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.training["precision"])
+        self.seconds = saved.seconds
         return saved.step
 
     def run(self) -> dict[str, Result]:
@@ -127,7 +128,7 @@ class Fit:
         self.network.train()
         shown = None if self.progress else True  # None shows it on terminals only
         bar = tqdm(total=steps, initial=self.start, desc=self.phase.name, unit="step", disable=shown)
-        began = time.perf_counter()
+        self.began = time.perf_counter() - self.seconds
         for step, batch in enumerate(self._batches(), self.start):
             losses = self._step(step, batch)
             done = step + 1
@@ -142,7 +143,7 @@ class Fit:
         bar.close()
         if self.start < steps:
             self._save(steps)
-        return self._finish(time.perf_counter() - began)
+        return self._finish()
 
     def _batches(self) -> Iterable[Batch]:
         data, world = self.recipe.data, self.fabric.world_size
@@ -242,6 +243,7 @@ class Fit:
             genotype = self.phase.genotype(step)
             Checkpoint(
                 step=step,
+                seconds=time.perf_counter() - self.began,
                 phase=self.phase.name,
                 recipe=self.recipe.to_dict(),
                 tasks=tasks_to_dicts(self.tasks),
@@ -255,7 +257,8 @@ class Fit:
             ).save(self.folder.checkpoint)
         self.fabric.barrier()
 
-    def _finish(self, seconds: float) -> dict[str, Result]:
+    def _finish(self) -> dict[str, Result]:
+        seconds = time.perf_counter() - self.began
         results = self._validate(self.recipe.optim.steps, fast=False)
         if self.fabric.global_rank == 0:
             content = {

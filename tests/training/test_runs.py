@@ -256,3 +256,12 @@ def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_paramet
     assert held | alphas == {id(parameter) for parameter in network.parameters()}
     assert phase.clip == 10
     assert phase.adam.param_groups[0]["weight_decay"] == 0
+
+
+def test_a_run_killed_before_its_results_repeats_the_last_validation_once(tmp_path, nyud_folder):
+    what = recipe(tmp_path / "run", nyud_folder, 2)
+    first = fit(what, progress=False)
+    rows = read_table(tmp_path / "run/val.csv")
+    (tmp_path / "run/results.json").unlink()
+    assert fit(what, resume=True, progress=False) == first
+    assert read_table(tmp_path / "run/val.csv") == rows

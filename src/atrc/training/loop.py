@@ -202,9 +202,10 @@ class Fit:
     def _open_logs(self) -> None:
         if self.fabric.global_rank:
             return
-        self.tables: dict[str, Table] = {
-            name: self.folder.table(name, self.start) for name in ("train", "val", "search")
-        }
+        # The last validation comes after the last checkpoint: a run that was killed between them repeats it.
+        last = self.start - (self.start == self.recipe.optim.steps)
+        ends = {"train": self.start, "val": last, "search": self.start}
+        self.tables: dict[str, Table] = {name: self.folder.table(name, end) for name, end in ends.items()}
         self.writer = SummaryWriter(str(self.folder.path), purge_step=self.start or None)
 
     def _log(self, step: int, losses: dict[str, Tensor], bar: tqdm) -> None:

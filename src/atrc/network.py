@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from atrc.backbones import Backbone
-from atrc.distillation import Distillation, NoDistillation
+from atrc.distillation import ATRC, Distillation, NoDistillation
+from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
-from atrc.necks import ConcatNeck
+from atrc.necks import ConcatNeck, Neck, resize
 from atrc.tasks import Task
 
 # b batch, h w image
@@ -26,11 +26,13 @@ class Output(NamedTuple):
         predictions: P_n, unnormalised, at image size.
         auxiliary: A_n, logits over label regions at feature size, for the tasks that need them.
         features: Refined features at feature size.
+        initial: Unnormalised predictions of every level of a neck that makes some, at the level's size.
     """
 
     predictions: dict[str, Float[Tensor, "b _ h w"]]
     auxiliary: dict[str, Float[Tensor, "b _ _ _"]]
     features: dict[str, Float[Tensor, "b _ _ _"]]
+    initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
 
 
 class MultiTaskNetwork(nn.Module):
@@ -47,6 +49,7 @@ class MultiTaskNetwork(nn.Module):
         tasks: Sequence[Task],
         backbone: Backbone,
         make_distillation: Callable[[int], Distillation] | None = None,
+        neck: Neck | None = None,
     ) -> None:
         """Put a network together.
 
@@ -54,13 +57,14 @@ class MultiTaskNetwork(nn.Module):
             tasks: The tasks to predict.
             backbone: The shared backbone.
             make_distillation: Channels c of every F_n -> distillation module; none by default.
+            neck: What is between backbone and heads; all levels concatenated by default.
         """
         super().__init__()
         self.tasks = tuple(tasks)
         self.backbone = backbone
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
-        self.neck = ConcatNeck(backbone.channels)
+        self.neck = neck or ConcatNeck(backbone.channels)
         shared, channels = self.neck.channels, self.neck.channels // 4
         self.distillation = make_distillation(channels) if make_distillation else NoDistillation()
         labelled = [task for task in self.tasks if task.name in self.distillation.label_tasks]
@@ -68,16 +72,17 @@ class MultiTaskNetwork(nn.Module):
         self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(shared, t.regions) for t in labelled})
         self.final = nn.ModuleDict({t.name: final_layer(channels, t.channels) for t in self.tasks})
 
+    @property
+    def genotype(self) -> Genotype | SearchSpace | None:
+        """The contexts of its ATRC modules, if it has some."""
+        return next((module.genotype for module in self.modules() if isinstance(module, ATRC)), None)
+
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Predict every task for RGB images in [0, 1] of any size."""
-        shared = self.neck(self.backbone((image - self.mean) / self.std))
-        features = {name: head(shared) for name, head in self.heads.items()}
-        auxiliary = {name: head(shared.detach()) for name, head in self.auxiliary.items()}
+        levels = self.backbone((image - self.mean) / self.std)
+        shared, initial, auxiliary = self.neck({task.name: levels for task in self.tasks})
+        features = {name: head(shared[name]) for name, head in self.heads.items()}
+        auxiliary = auxiliary | {name: head(shared[name].detach()) for name, head in self.auxiliary.items()}
         refined = self.distillation(features, auxiliary)
         predictions = {name: resize(layer(refined[name]), image) for name, layer in self.final.items()}
-        return Output(predictions, auxiliary, refined)
-
-
-def resize(logits: Float[Tensor, "b c _ _"], image: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b c h w"]:
-    """Upsample bilinearly to the image's size."""
-    return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return Output(predictions, auxiliary, refined, initial)

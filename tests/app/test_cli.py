@@ -38,7 +38,7 @@ def test_every_verb_explains_itself(verb, capsys):
         (["fly"], "invalid choice: 'fly' (choose from 'demo'"),
         ([], "demo,rooms,train,search,evaluate"),
         (["train", "--network.backbne", "x"], "--network.backbne x; did you mean network.backbone?"),
-        (["train", "--network.distillation", "x"], "network.distillation"),
+        (["train", "--network.distil_at", "x"], "network.distil_at"),
         (["train", "--optim.steps", "many"], "optim.steps\": Expected a <class 'int'>. Got value: many"),
         (["train", "--config", "nothere.yaml"], "File does not exist: '"),
         (["train", "--data.root", "nothere"], "nothere: not a data set folder"),
@@ -62,6 +62,8 @@ def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
     ("key", "value", "said"),
     [
         ("--network.backbone", "vgg", "unknown backbone 'vgg'; choose from hrnet18"),
+        ("--network.neck", "fpn", "unknown neck 'fpn'; choose from concat"),
+        ("--network.distil_at", "all", "needs levels of every task's own, which network.neck concat does not make"),
         ("--data.tasks", "[semseg,flow]", "unknown task 'flow'"),
         ("--network.genotype", "nowhere.json", "no genotype file 'nowhere.json'"),
     ],
@@ -69,6 +71,19 @@ def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
 def test_unknown_names_in_a_recipe_list_the_choices(capsys, tmp_path, nyud_folder, key, value, said):
     arguments = ["train", "--out", str(tmp_path / "run"), "--data.root", str(nyud_folder), *SMALL]
     arguments += ["--network.distillation", "atrc", "--network.genotype", "global", key, value]
+    assert said in fails(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("distillation", "genotype", "said"),
+    [
+        ("x", "null", "unknown distillation 'x'; choose from none"),
+        ("none", "global", "network.genotype global goes with network.distillation atrc, not with none"),
+    ],
+)
+def test_a_distillation_that_cannot_be_says_what_could(capsys, tmp_path, nyud_folder, distillation, genotype, said):
+    arguments = ["train", "--out", str(tmp_path / "run"), "--data.root", str(nyud_folder), *SMALL]
+    arguments += ["--network.distillation", distillation, "--network.genotype", genotype]
     assert said in fails(capsys, *arguments)
 
 

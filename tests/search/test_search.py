@@ -6,7 +6,7 @@ import torch
 from atrc.contexts import ContextPooling, spatial_softmax
 from atrc.distillation import ATRC
 from atrc.genotype import CONTEXTS, Genotype
-from atrc.search import Mixture, Supergraph, supergraph
+from atrc.search import Choice, Mixture, Supergraph, supergraph
 from atrc.search.schedule import linear
 
 B, C, D, R, H, W = 2, 8, 4, 3, 5, 6
@@ -19,12 +19,12 @@ def inputs():
 
 
 def one_hot(mixture, context):
-    mixture.weights = torch.tensor([float(c == context) for c in mixture.contexts])
+    mixture.choice.weights = torch.tensor([float(c == context) for c in mixture.choice.contexts])
 
 
 @pytest.mark.parametrize("context", CONTEXTS[1:])
 def test_a_one_hot_mixture_equals_the_fixed_block(context, inputs):
-    mixture = Mixture(CONTEXTS, C, D)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
     fixed = ContextPooling(context, C, D, affine_value=False)
     fixed.load_state_dict(mixture.candidates[context].state_dict())
     one_hot(mixture, context)
@@ -32,94 +32,94 @@ def test_a_one_hot_mixture_equals_the_fixed_block(context, inputs):
 
 
 def test_choosing_none_gives_zeros(inputs):
-    mixture = Mixture(CONTEXTS, C, D)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
     one_hot(mixture, "none")
     assert mixture(*inputs).eq(0).all()
     mixture.eval()
-    torch.nn.init.constant_(mixture.alpha[:1], 0)
+    torch.nn.init.constant_(mixture.choice.alpha[:1], 0)
     with torch.no_grad():
-        mixture.alpha[0] = 5
+        mixture.choice.alpha[0] = 5
     assert mixture(*inputs).eq(0).all()
     assert mixture(*inputs).shape == (B, D, H, W)
 
 
 def test_a_mixture_is_the_weighted_sum_of_its_candidates(inputs):
-    mixture = Mixture(CONTEXTS, C, D)
-    mixture.weights = torch.tensor([0.4, 0.1, 0.2, 0.0, 0.3])
+    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture.choice.weights = torch.tensor([0.4, 0.1, 0.2, 0.0, 0.3])
     parts = {name: block(*inputs) for name, block in mixture.candidates.items()}
     expected = 0.1 * parts["global"] + 0.2 * parts["local"] + 0.3 * parts["s_label"]
     torch.testing.assert_close(mixture(*inputs), expected)
 
 
 def test_evaluation_runs_the_most_probable_candidate_alone(inputs):
-    mixture = Mixture(CONTEXTS, C, D).eval()
+    mixture = Mixture(Choice(CONTEXTS), C, D).eval()
     with torch.no_grad():
-        mixture.alpha[3] = 1
+        mixture.choice.alpha[3] = 1
     torch.testing.assert_close(mixture(*inputs), mixture.candidates["t_label"](*inputs))
 
 
 def test_gumbel_samples_follow_the_probabilities():
-    mixture = Mixture(("none", "global", "local"), C, D)
+    mixture = Mixture(Choice(("none", "global", "local")), C, D)
     with torch.no_grad():
-        mixture.alpha.copy_(torch.tensor([0.5, 0.3, 0.2]).log() + 1)
+        mixture.choice.alpha.copy_(torch.tensor([0.5, 0.3, 0.2]).log() + 1)
     counts = torch.zeros(3)
     g = torch.Generator().manual_seed(0)
     for _ in range(4000):
         noise = -(-torch.rand(3, generator=g).log()).log()
-        mixture.sample(noise, 0.05)
-        counts[mixture.weights.argmax()] += 1
+        mixture.choice.sample(noise, 0.05)
+        counts[mixture.choice.weights.argmax()] += 1
     torch.testing.assert_close(counts / 4000, torch.tensor([0.5, 0.3, 0.2]), atol=0.03, rtol=0)
 
 
 def test_low_temperature_samples_are_nearly_one_hot_and_high_ones_are_flat():
-    mixture = Mixture(CONTEXTS, C, D)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
     noise = torch.tensor([0.1, 0.5, 2.0, -1.0, 0.3])
-    mixture.sample(noise, 0.05)
-    assert mixture.weights.max() > 0.999
-    mixture.sample(noise, 1000.0)
-    torch.testing.assert_close(mixture.weights, torch.full((5,), 0.2), atol=1e-3, rtol=0)
+    mixture.choice.sample(noise, 0.05)
+    assert mixture.choice.weights.max() > 0.999
+    mixture.choice.sample(noise, 1000.0)
+    torch.testing.assert_close(mixture.choice.weights, torch.full((5,), 0.2), atol=1e-3, rtol=0)
 
 
 def test_alpha_gets_gradients_from_the_sample_and_the_entropy(inputs):
-    mixture = Mixture(CONTEXTS, C, D)
-    mixture.sample(torch.randn(5), 1.0)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture.choice.sample(torch.randn(5), 1.0)
     mixture(*inputs).square().sum().backward()
-    assert mixture.alpha.grad.abs().sum() > 0
+    assert mixture.choice.alpha.grad.abs().sum() > 0
 
 
 def test_entropy_by_hand():
-    mixture = Mixture(CONTEXTS, C, D)
-    assert mixture.entropy().item() == pytest.approx(math.log(5))
+    mixture = Mixture(Choice(CONTEXTS), C, D)
+    assert mixture.choice.entropy().item() == pytest.approx(math.log(5))
     with torch.no_grad():
-        mixture.alpha[0] = 100
-    assert mixture.entropy().item() == pytest.approx(0, abs=1e-6)
+        mixture.choice.alpha[0] = 100
+    assert mixture.choice.entropy().item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_block_is_fixed_for_good_once_the_lead_is_large_enough(inputs):
-    mixture = Mixture(CONTEXTS, C, D)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
     probabilities = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.1])
     with torch.no_grad():
-        mixture.alpha.copy_(probabilities.log())
-    assert not mixture.fix_if_decided(0.31)
-    assert mixture.fix_if_decided(0.3 - 1e-6)
-    assert not mixture.fix_if_decided(0.1)
-    mixture.sample(torch.randn(5), 1.0)
+        mixture.choice.alpha.copy_(probabilities.log())
+    assert not mixture.choice.fix_if_decided(0.31)
+    assert mixture.choice.fix_if_decided(0.3 - 1e-6)
+    assert not mixture.choice.fix_if_decided(0.1)
+    mixture.choice.sample(torch.randn(5), 1.0)
     torch.testing.assert_close(mixture(*inputs), mixture.candidates["global"](*inputs))
-    assert not mixture.entropy().requires_grad
+    assert not mixture.choice.entropy().requires_grad
 
 
 def test_a_fixed_block_runs_its_chosen_candidate_alone(inputs):
-    mixture = Mixture(CONTEXTS, C, D)
+    mixture = Mixture(Choice(CONTEXTS), C, D)
     with torch.no_grad():
-        mixture.alpha[2] = 3
-    mixture.fix_if_decided(0.3)
+        mixture.choice.alpha[2] = 3
+    mixture.choice.fix_if_decided(0.3)
     ran = []
     for name, block in mixture.candidates.items():
         block.register_forward_hook(lambda *_, name=name: ran.append(name))
-    mixture.sample(torch.randn(5), 1.0)
+    mixture.choice.sample(torch.randn(5), 1.0)
     mixture(*inputs).sum().backward()
     assert ran == ["local"]
-    assert mixture.alpha.grad is None
+    assert mixture.choice.alpha.grad is None
     assert all(p.grad is None for p in mixture.candidates["global"].parameters())
 
 
@@ -128,7 +128,7 @@ def test_the_supergraph_has_the_published_sizes_of_alpha_and_no_dropout():
     found = Supergraph(module)
     assert sorted(len(alpha) for alpha in found.alphas()) == [4] * 4 + [5] * 12
     assert all(m.p == 0 for m in module.modules() if isinstance(m, torch.nn.Dropout2d))
-    values = [block.value[1] for m in found for block in m.candidates.values()]
+    values = [block.value[1] for _, m in module.blocks() for block in m.candidates.values()]
     assert all(norm.weight is None for norm in values)
 
 
@@ -138,15 +138,15 @@ def test_a_searched_supergraph_in_evaluation_equals_its_genotypes_fixed_module()
     found = Supergraph(module)
     choices = {("a", "a"): "t_label", ("a", "b"): "s_label", ("b", "a"): "global", ("b", "b"): "local"}
     with torch.no_grad():
-        for pair, mixture in found.mixtures.items():
-            mixture.alpha[mixture.contexts.index(choices[pair])] = 1
+        for pair, choice in found.choices.items():
+            choice.alpha[choice.contexts.index(choices[pair])] = 1
         for row in module.rows.values():
             row.fuse[1].weight.fill_(1)
     genotype = found.genotype(7)
     assert dict(genotype.items()) == choices
     assert genotype.step == 7
     fixed = ATRC(genotype, C).eval()
-    for (pair, block), mixture in zip(fixed.blocks(), found, strict=True):
+    for (pair, block), (_, mixture) in zip(fixed.blocks(), module.blocks(), strict=True):
         block.load_state_dict(mixture.candidates[choices[pair]].state_dict(), strict=False)
     for name, row in fixed.rows.items():
         row.fuse.load_state_dict(module.rows[name].fuse.state_dict())
@@ -162,7 +162,7 @@ def test_the_same_seed_draws_the_same_sample_and_another_seed_another():
 
     def weights(seed):
         found.sample(1.0, seed)
-        return torch.cat([m.weights for m in found])
+        return torch.cat([choice.weights for choice in found])
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
@@ -172,7 +172,7 @@ def test_fixing_names_the_blocks_and_probabilities_name_every_candidate():
     found = Supergraph(supergraph(["a", "b"])(C))
     assert found.fix(0.3) == []
     with torch.no_grad():
-        found.mixtures["b", "a"].alpha[1] = 4
+        found.choices["b", "a"].alpha[1] = 4
     assert found.fix(0.3) == [("b", "a", "global")]
     assert isinstance(found.genotype(), Genotype)
     names = found.probabilities()

@@ -45,7 +45,7 @@ def plot_curves(runs: Sequence[Path], search: Path) -> str:
 
 def _relative(columns: dict[str, list[float]]) -> list[float]:
     """Average the task losses, each relative to its first value."""
-    names = [name for name in columns if name not in NOT_TASKS and not name.endswith("_aux")]
+    names = [name for name in columns if name not in NOT_TASKS and "/" not in name]
     rows = zip(*(columns[name] for name in names), strict=True)
     return [sum(v / columns[n][0] for n, v in zip(names, row, strict=True)) / len(names) for row in rows]
 

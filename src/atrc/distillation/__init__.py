@@ -1,6 +1,28 @@
 """Distillation modules: `(features, auxiliary) -> refined features`, dictionaries by task."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 from atrc.distillation.atrc import ATRC, MakeBlock
 from atrc.distillation.base import Distillation, NoDistillation
+from atrc.distillation.multi_scale import MultiScale
+from atrc.errors import UserError
 
-__all__ = ["ATRC", "Distillation", "MakeBlock", "NoDistillation"]
+__all__ = ["ATRC", "DISTILLATIONS", "Distillation", "MakeBlock", "MultiScale", "NoDistillation", "build_distillation"]
+
+# Tasks and channels c of their features -> module. ATRC is not among them: it needs a genotype.
+DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
+    "none": lambda tasks, channels: NoDistillation(),
+}
+
+
+def build_distillation(name: str, tasks: Sequence[str], channels: int) -> Distillation:
+    """Make a distillation module by name.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    if name not in DISTILLATIONS:
+        raise UserError(f"unknown distillation '{name}'; choose from {', '.join(DISTILLATIONS)}, atrc")
+    return DISTILLATIONS[name](tasks, channels)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.genotype import Genotype, SearchSpace
-
 # b batch, c feature channels, h w feature grid
 
 
@@ -18,11 +16,9 @@ class Distillation(nn.Module, abc.ABC):
 
     Attributes:
         label_tasks: The tasks whose auxiliary predictions A_n the module reads.
-        genotype: What a search chose or is choosing from, if the module has such a thing.
     """
 
     label_tasks: tuple[str, ...] = ()
-    genotype: Genotype | SearchSpace | None = None
 
     @abc.abstractmethod
     def forward(

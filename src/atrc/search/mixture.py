@@ -14,39 +14,24 @@ from atrc.contexts import ContextPooling
 # k candidates
 
 
-class Mixture(nn.Module):
-    """All candidates of one pair, weighed by a Gumbel-softmax sample of the architecture parameters alpha.
+class Choice(nn.Module):
+    """The architecture parameters alpha of one pair: a distribution over its candidates, narrowed down to one.
 
-    While training, `sample` draws the weights of a step. In evaluation, and for good once the block is fixed,
-    the most probable candidate runs alone. Source: Sec. 3.3, Eq. 6 and 7.
+    Source: Sec. 3.3, Eq. 7.
     """
 
     fixed: Tensor
 
-    def __init__(self, contexts: Sequence[str], channels: int, attention_channels: int) -> None:
-        """Make one block per candidate.
-
-        Args:
-            contexts: The candidates; "none" contributes zeros.
-            channels: Channels c of the features.
-            attention_channels: Channels d inside the blocks.
-        """
+    def __init__(self, contexts: Sequence[str]) -> None:
+        """Start undecided between the candidates."""
         super().__init__()
         self.contexts = tuple(contexts)
-        self.attention_channels = attention_channels
-        self.candidates = nn.ModuleDict(
-            {
-                context: ContextPooling(context, channels, attention_channels, affine_value=False)
-                for context in self.contexts
-                if context != "none"
-            }
-        )
         self.alpha = nn.Parameter(torch.zeros(len(self.contexts)))
         self.register_buffer("fixed", torch.tensor(False))
         self.weights: Float[Tensor, " k"] | None = None
 
     @property
-    def choice(self) -> str:
+    def best(self) -> str:
         """The most probable candidate."""
         return self.contexts[int(self.alpha.argmax())]
 
@@ -55,7 +40,7 @@ class Mixture(nn.Module):
         return self.alpha.softmax(0)
 
     def entropy(self) -> Float[Tensor, ""]:
-        """Return the entropy of p_alpha [nat]; a fixed block's is constant."""
+        """Return the entropy of p_alpha [nat]; a fixed choice's is constant."""
         alpha = self.alpha.detach() if self.fixed else self.alpha
         return torch.distributions.Categorical(logits=alpha).entropy()
 
@@ -64,13 +49,40 @@ class Mixture(nn.Module):
         self.weights = ((self.alpha.log_softmax(0) + noise) / temperature).softmax(0)
 
     def fix_if_decided(self, lead: float) -> bool:
-        """Fix the block for good once the best probability leads the second by `lead`; True if it was now."""
+        """Fix the choice for good once the best probability leads the second by `lead`; True if it was now."""
         first, second = self.probabilities().detach().topk(2).values.tolist()
         if self.fixed or first - second < lead:
             return False
         self.fixed.fill_(True)
         self.alpha.grad = None
         return True
+
+
+class Mixture(nn.Module):
+    """All candidates of one pair, weighed by a Gumbel-softmax sample of its choice.
+
+    While training, `Choice.sample` draws the weights of a step. In evaluation, and for good once the choice is
+    fixed, the most probable candidate runs alone. Source: Sec. 3.3, Eq. 6.
+    """
+
+    def __init__(self, choice: Choice, channels: int, attention_channels: int) -> None:
+        """Make one block per candidate.
+
+        Args:
+            choice: The candidates and their weights; "none" contributes zeros. Blocks at several levels share it.
+            channels: Channels c of the features.
+            attention_channels: Channels d inside the blocks.
+        """
+        super().__init__()
+        self.choice = choice
+        self.attention_channels = attention_channels
+        self.candidates = nn.ModuleDict(
+            {
+                context: ContextPooling(context, channels, attention_channels, affine_value=False)
+                for context in choice.contexts
+                if context != "none"
+            }
+        )
 
     def forward(
         self,
@@ -82,9 +94,10 @@ class Mixture(nn.Module):
         """Return the weighed contexts; see `ContextPooling`."""
         features = target, source, target_regions, source_regions
         nothing = target.new_zeros(target.shape[0], self.attention_channels, *target.shape[2:])
-        if self.fixed or not self.training or self.weights is None:
-            return self.candidates[self.choice](*features) if self.choice != "none" else nothing
-        weighed = zip(self.contexts, self.weights.to(target.dtype), strict=True)
+        choice = self.choice
+        if choice.fixed or not self.training or choice.weights is None:
+            return self.candidates[choice.best](*features) if choice.best != "none" else nothing
+        weighed = zip(choice.contexts, choice.weights.to(target.dtype), strict=True)
         return sum(
             (weight * self.candidates[context](*features) for context, weight in weighed if context != "none"),
             nothing,

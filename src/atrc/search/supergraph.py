@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype, SearchSpace
-from atrc.search.mixture import Mixture
+from atrc.search.mixture import Choice, Mixture
 
 
 def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> Callable[[int], ATRC]:
-    """Return a factory, channels -> ATRC, whose every block is a mixture; dropout is off while searching."""
+    """Return a factory, channels -> ATRC, whose every block is a mixture; dropout is off while searching.
+
+    Modules from one factory, at several levels, share their choices: a pair has one context.
+    """
     space = SearchSpace(tuple(tasks))
+    choices = {(t, s): Choice(space.candidates(t, s)) for t in tasks for s in tasks}
 
     def make(channels: int) -> ATRC:
         d = attention_channels or channels // 2
@@ -23,7 +27,7 @@ def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> C
             space,
             channels,
             d,
-            make_block=lambda target, source: Mixture(space.candidates(target, source), channels, d),
+            make_block=lambda target, source: Mixture(choices[target, source], channels, d),
             dropout=0.0,
         )
 
@@ -31,51 +35,51 @@ def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> C
 
 
 class Supergraph:
-    """The mixtures of a network, and what a search does to them."""
+    """The choices of a network, one for every pair, and what a search does to them."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Find the mixtures of a network."""
-        self.mixtures: dict[tuple[str, str], Mixture] = {
-            pair: block
+        """Find the choices of a network's mixtures."""
+        self.choices: dict[tuple[str, str], Choice] = {
+            pair: block.choice
             for module in network.modules()
             if isinstance(module, ATRC)
             for pair, block in module.blocks()
             if isinstance(block, Mixture)
         }
 
-    def __iter__(self) -> Iterator[Mixture]:
-        return iter(self.mixtures.values())
+    def __iter__(self) -> Iterator[Choice]:
+        return iter(self.choices.values())
 
     def alphas(self) -> list[nn.Parameter]:
         """Return the architecture parameters."""
-        return [mixture.alpha for mixture in self]
+        return [choice.alpha for choice in self]
 
     def sample(self, temperature: float, seed: int) -> None:
         """Draw the weights of one step; the same seed draws the same noise on every device and process."""
         generator = torch.Generator().manual_seed(seed)
-        for mixture in self:
-            uniform = torch.rand(len(mixture.contexts), generator=generator).clamp(1e-9, 1 - 1e-7)
-            mixture.sample(-(-uniform.log()).log().to(mixture.alpha), temperature)
+        for choice in self:
+            uniform = torch.rand(len(choice.contexts), generator=generator).clamp(1e-9, 1 - 1e-7)
+            choice.sample(-(-uniform.log()).log().to(choice.alpha), temperature)
 
     def entropy(self) -> Float[Tensor, ""]:
         """Return the mean entropy over all blocks [nat]."""
-        return torch.stack([mixture.entropy() for mixture in self]).mean()
+        return torch.stack([choice.entropy() for choice in self]).mean()
 
     def fix(self, lead: float) -> list[tuple[str, str, str]]:
         """Fix the blocks that have decided; return them as (target, source, context)."""
-        return [(*pair, mixture.choice) for pair, mixture in self.mixtures.items() if mixture.fix_if_decided(lead)]
+        return [(*pair, choice.best) for pair, choice in self.choices.items() if choice.fix_if_decided(lead)]
 
     def genotype(self, step: int = 0) -> Genotype:
         """Return the most probable context of every pair."""
         contexts: dict[str, dict[str, str]] = {}
-        for (target, source), mixture in self.mixtures.items():
-            contexts.setdefault(target, {})[source] = mixture.choice
+        for (target, source), choice in self.choices.items():
+            contexts.setdefault(target, {})[source] = choice.best
         return Genotype(contexts, step)
 
     def probabilities(self) -> dict[str, float]:
         """Return p_alpha of every candidate, named `target/source/context`."""
         return {
             f"{target}/{source}/{context}": probability
-            for (target, source), mixture in self.mixtures.items()
-            for context, probability in zip(mixture.contexts, mixture.probabilities().tolist(), strict=True)
+            for (target, source), choice in self.choices.items()
+            for context, probability in zip(choice.contexts, choice.probabilities().tolist(), strict=True)
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from atrc.backbones import build_backbone
-from atrc.distillation import ATRC, Distillation
+from atrc.distillation import ATRC, Distillation, MultiScale, build_distillation
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
+from atrc.necks import FPM, build_neck
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.tasks import Task
@@ -50,16 +52,32 @@ def build_network(
     Raises:
         UserError: Parts that do not fit together.
     """
-    names = [task.name for task in tasks]
-    make: Callable[[int], Distillation] | None = None
+    make = _distillation_factory(config, [task.name for task in tasks], genotype, search)
+    backbone = build_backbone(config.backbone, config.pretrained)
+    neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
+    if config.distil_at == "finest":
+        return MultiTaskNetwork(tasks, backbone, make, neck)
+    if not isinstance(neck, FPM):
+        raise UserError(
+            f"network.distil_at all needs levels of every task's own, which network.neck {config.neck} does not make; "
+            "take network.neck fpm, or network.distil_at finest"
+        )
+    return MultiTaskNetwork(tasks, backbone, neck=MultiScale(neck, make, tasks))
+
+
+def _distillation_factory(
+    config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None, search: bool
+) -> Callable[[int], Distillation]:
     if search:
-        make = supergraph(names, config.attention_channels)
-    elif config.distillation == "atrc":
-        if genotype is None and config.genotype is None:
-            raise UserError("network.distillation atrc needs network.genotype: a file, a published name or a context")
-        fixed = genotype or resolve_genotype(str(config.genotype), names)
-
-        def make(channels: int) -> Distillation:
-            return ATRC(fixed, channels, config.attention_channels, dropout=config.dropout)
-
-    return MultiTaskNetwork(tasks, build_backbone(config.backbone, config.pretrained), make)
+        return supergraph(tasks, config.attention_channels)
+    if config.distillation != "atrc":
+        if config.genotype is not None:
+            raise UserError(
+                f"network.genotype {config.genotype} goes with network.distillation atrc, not with "
+                f"{config.distillation}; leave one of them out"
+            )
+        return functools.partial(build_distillation, config.distillation, tasks)
+    if genotype is None and config.genotype is None:
+        raise UserError("network.distillation atrc needs network.genotype: a file, a published name or a context")
+    fixed = genotype or resolve_genotype(str(config.genotype), tasks)
+    return functools.partial(ATRC, fixed, attention_channels=config.attention_channels, dropout=config.dropout)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from atrc.network import Output, resize
+from atrc.necks import resize
+from atrc.network import Output
 from atrc.tasks import Task
 from atrc.tasks.base import Across, alone
 
@@ -19,24 +20,29 @@ def task_losses(
     tasks: Sequence[Task],
     across: Across = alone,
 ) -> dict[str, Tensor]:
-    """Return the unweighed losses: `task` for predictions, `task_aux` for auxiliary ones, at image size."""
+    """Return the unweighed losses, each at image size.
+
+    `task` is that of the prediction, `task/auxiliary` that of A_n, `task/initial` the sum over the initial
+    predictions of all levels, for the networks that have them.
+    """
     losses = {}
     for task in tasks:
-        target, mask = truth[task.name], valid[task.name]
-        prediction = at_least_float32(output.predictions[task.name])
-        losses[task.name] = task.loss(prediction, target, mask, across)
-        if task.name in output.auxiliary:
-            regions = resize(at_least_float32(output.auxiliary[task.name]), prediction)
-            losses[f"{task.name}_aux"] = task.auxiliary_loss(regions, target, mask, across)
+        name, target, mask = task.name, truth[task.name], valid[task.name]
+        prediction = at_least_float32(output.predictions[name])
+        losses[name] = task.loss(prediction, target, mask, across)
+        if name in output.auxiliary:
+            regions = resize(at_least_float32(output.auxiliary[name]), prediction)
+            losses[f"{name}/auxiliary"] = task.auxiliary_loss(regions, target, mask, across)
+        if name in output.initial:
+            levels = (resize(at_least_float32(logits), prediction) for logits in output.initial[name])
+            losses[f"{name}/initial"] = torch.stack([task.loss(x, target, mask, across) for x in levels]).sum()
     return losses
 
 
 def total_loss(losses: dict[str, Tensor], tasks: Sequence[Task]) -> Tensor:
-    """Add up; an auxiliary loss has its task's weight."""
+    """Add up; auxiliary and initial losses have their task's weight."""
     weights = {task.name: task.weight for task in tasks}
-    return sum(
-        (weights[name.removesuffix("_aux")] * loss for name, loss in losses.items()), next(iter(losses.values())) * 0
-    )
+    return torch.stack([weights[name.partition("/")[0]] * loss for name, loss in losses.items()]).sum()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

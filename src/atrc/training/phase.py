@@ -62,7 +62,7 @@ class TrainPhase:
 
     def genotype(self, step: int) -> Genotype | None:
         """Return the genotype of the network, if it has one."""
-        found = self.network.distillation.genotype
+        found = self.network.genotype
         return found if isinstance(found, Genotype) else None
 
 
@@ -73,7 +73,7 @@ class SearchPhase(TrainPhase):
 
     def __init__(self, network: MultiTaskNetwork, recipe: Recipe) -> None:
         self.supergraph = Supergraph(network)
-        if not self.supergraph.mixtures:
+        if not self.supergraph.choices:
             raise UserError("nothing to search: the network has no mixtures of contexts")
         super().__init__(network, recipe)
         self.adam = torch.optim.Adam(self.supergraph.alphas(), recipe.search.lr)
@@ -112,7 +112,7 @@ class SearchPhase(TrainPhase):
             "temperature": self._temperature(step),
             "entropy_weight": self._entropy_weight(step),
             "entropy": float(self.supergraph.entropy().detach()),
-            "fixed": sum(bool(mixture.fixed) for mixture in self.supergraph),
+            "fixed": sum(bool(choice.fixed) for choice in self.supergraph),
         }
 
     def probabilities(self) -> dict[str, float]:

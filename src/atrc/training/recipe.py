@@ -43,7 +43,10 @@ class NetworkConfig:
     Attributes:
         backbone: A name from `atrc.backbones`.
         pretrained: Start the backbone from ImageNet weights (fetched by timm).
-        distillation: "none" (the baselines) or "atrc".
+        neck: What the heads read: "concat" (all levels), "skip" (the finest and the deepest, for dilated backbones),
+            "aspp" (the same with ASPP, one for each task) or "fpm" (feature propagation, of MTI-Net).
+        distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
+        distil_at: "finest" or "all" levels; all needs the neck fpm.
         genotype: For atrc: a file, a published name, one context for all pairs, or "random:SEED".
         attention_channels: Channels inside the context blocks; half of the feature channels if not given.
         dropout: Probability of Dropout2d on ATRC's refined features; a search has none.
@@ -51,7 +54,9 @@ class NetworkConfig:
 
     backbone: str = "hrnet18"
     pretrained: bool = False
-    distillation: Literal["none", "atrc"] = "none"
+    neck: str = "concat"
+    distillation: str = "none"
+    distil_at: Literal["finest", "all"] = "finest"
     genotype: str | None = None
     attention_channels: int | None = None
     dropout: float = 0.05

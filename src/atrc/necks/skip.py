@@ -1,0 +1,56 @@
+"""The decoder of dilated backbones: a deep level and a skip connection, without and with ASPP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.segmentation.deeplabv3 import ASPP
+
+from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each
+
+SKIP, DEEP = 48, 256  # DeepLabV3+'s widths
+
+
+class SkipNeck(Neck):
+    """The finest level narrowed to 48 channels beside the deepest narrowed to 256, the same for all tasks.
+
+    The paper says "a skip connection at stride 4" and leaves the widths open; these are DeepLabV3+'s, so that the
+    network without ASPP is the network with it but for the ASPP.
+
+    Source: Sec. 4.5; Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.skip, self.deep = _narrow(channels[0], SKIP), _narrow(channels[-1], DEEP)
+        self.channels = SKIP + DEEP
+
+    def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
+        return NeckOutput(once_each(levels, self._narrowed), {}, {})
+
+    def _narrowed(self, levels: Levels) -> Float[Tensor, "b c h w"]:
+        return join([self.skip(levels[0]), self.deep(levels[-1])])
+
+
+class ASPPNeck(Neck):
+    """Atrous spatial pyramid pooling of the deepest level, one for every task, beside the skip connection.
+
+    Source: Sec. 4.5 (a separate ASPP module before each head); Chen et al., Rethinking Atrous Convolution, 2017.
+    """
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], tasks: Sequence[str]) -> None:
+        super().__init__()
+        rates = [max(1, rate * 16 // strides[-1]) for rate in (6, 12, 18)]  # the same reach at any output stride
+        self.skip = _narrow(channels[0], SKIP)
+        self.aspp = nn.ModuleDict({task: ASPP(channels[-1], rates, DEEP) for task in tasks})
+        self.channels = SKIP + DEEP
+
+    def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
+        shared = {task: join([self.skip(levels[task][0]), aspp(levels[task][-1])]) for task, aspp in self.aspp.items()}
+        return NeckOutput(shared, {}, {})
+
+
+def _narrow(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())

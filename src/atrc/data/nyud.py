@@ -21,19 +21,23 @@ CLASSES = (
 )  # fmt: skip
 
 
+def nyud_tasks(classes: tuple[str, ...] = CLASSES) -> tuple[Task, ...]:
+    """Return the tasks of NYUD-v2, or of rendered rooms with classes of their own."""
+    return (
+        SemanticSegmentation(num_classes=len(classes), class_names=classes),
+        Depth(),
+        SurfaceNormals(),
+        Boundaries(positive_weight=0.8, max_dist=0.011),
+    )
+
+
 class NYUD(MultiTaskDataset):
     """NYUD_MT: `gt_sets/`, `images/*.jpg`, `segmentation/*.png` (0 = ignore), `depth|normals|edge/*.npy`."""
 
     layout: ClassVar[str] = "NYUD_MT"
 
     def available_tasks(self) -> tuple[Task, ...]:
-        names = rooms_classes(self.root) or CLASSES
-        return (
-            SemanticSegmentation(num_classes=len(names), class_names=names),
-            Depth(),
-            SurfaceNormals(),
-            Boundaries(positive_weight=0.8, max_dist=0.011),
-        )
+        return nyud_tasks(rooms_classes(self.root) or CLASSES)
 
     def read_ids(self) -> list[str]:
         return read_list(self.root / "gt_sets" / f"{self.split}.txt")

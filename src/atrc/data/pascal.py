@@ -47,20 +47,24 @@ CLASSES_WITH_NORMALS = (
 )  # fmt: skip
 
 
+def pascal_tasks(classes: tuple[str, ...] = CLASSES) -> tuple[Task, ...]:
+    """Return the tasks of PASCAL-Context, or of rendered rooms with classes of their own."""
+    return (
+        SemanticSegmentation(num_classes=len(classes), class_names=classes),
+        HumanParts(),
+        Saliency(),
+        SurfaceNormals(),
+        Boundaries(positive_weight=0.95, max_dist=0.0075),
+    )
+
+
 class PASCALContext(MultiTaskDataset):
     """PASCAL_MT: `JPEGImages/`, `semseg/`, `human_parts/*.mat`, `sal_distill/`, `normals_distill/`, Context maps."""
 
     layout: ClassVar[str] = "PASCAL_MT"
 
     def available_tasks(self) -> tuple[Task, ...]:
-        names = rooms_classes(self.root) or CLASSES
-        return (
-            SemanticSegmentation(num_classes=len(names), class_names=names),
-            HumanParts(),
-            Saliency(),
-            SurfaceNormals(),
-            Boundaries(positive_weight=0.95, max_dist=0.0075),
-        )
+        return pascal_tasks(rooms_classes(self.root) or CLASSES)
 
     def read_ids(self) -> list[str]:
         return read_list(self.root / "ImageSets" / "Context" / f"{self.split}.txt")

@@ -1,26 +1,21 @@
-"""Every recipe is parsed and built, and takes one step forward and back."""
+"""Every recipe is parsed and built, alone and in the rows of the paper's tables, and takes a step forward and back."""
 
-from pathlib import Path
+import re
 
 import pytest
 import torch
 
-from atrc.app.cli import make_parser
+from atrc.errors import UserError
+from atrc.studies.study import Row, Study
 from atrc.tasks import Task
 from atrc.training.build import build_network
 from atrc.training.losses import task_losses, total_loss
-from atrc.training.recipe import Recipe
+from atrc.training.recipe import NetworkConfig
+from atrc.training.recipe_files import read_recipe, recipe_path, shipped_names, shipped_recipes
 
-RECIPES = Path(__file__).parent.parent / "recipes"
-DATA = ("nyud", "pascal", "rooms_indoor", "rooms_people")
-MODELS = sorted(path.stem for path in RECIPES.glob("*.yaml") if path.stem not in DATA)
-
-
-def load(*names: str) -> Recipe:
-    _, parsers = make_parser()
-    arguments = [word for name in names for word in ("--config", str(RECIPES / f"{name}.yaml"))]
-    values = vars(parsers["train"].instantiate(parsers["train"].parse_args(arguments)))
-    return Recipe(**{key: values[key] for key in Recipe.__dataclass_fields__})
+TABLES = [Study.load(f"table{n}") for n in range(1, 6)]
+ROWS = [pytest.param(study, row, id=f"{study.title[:7]}-{row.name}") for study in TABLES for row in study.rows]
+NAMES = [name for name in shipped_names() if not name.startswith("data/")]
 
 
 def truths(task: Task, h: int, w: int) -> torch.Tensor:
@@ -29,22 +24,96 @@ def truths(task: Task, h: int, w: int) -> torch.Tensor:
     return torch.rand(2, h, w) * 5 + 1 if task.name == "depth" else torch.randint(2, (2, h, w))
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("model", MODELS)
-def test_a_recipe_builds_and_takes_a_step(data, model, nyud_tasks, pascal_tasks):
-    tasks = nyud_tasks if data in ("nyud", "rooms_indoor") else pascal_tasks
-    if model.startswith("atrc_") and model.split("_")[1] != {"nyud": "nyud", "rooms_indoor": "nyud"}.get(
-        data, "pascal"
-    ):
-        pytest.skip("a genotype of other tasks: refused, as test_runs shows")
-    recipe = load(data, model)
-    assert recipe.network.pretrained == (data in ("nyud", "pascal"))
-    recipe.network.pretrained = False
-    network = build_network(recipe.network, tasks)
-    output = network(torch.rand(2, 3, 33, 47))
-    truth = {task.name: truths(task, 33, 47) for task in tasks}
-    valid = {task.name: torch.rand(2, 33, 47) < 0.9 for task in tasks}
+def step(config: NetworkConfig, tasks: tuple[Task, ...], h: int = 33, w: int = 47) -> torch.nn.Module:
+    """Take a step forward and back; every parameter must get a finite gradient."""
+    network = build_network(config, tasks)
+    output = network(torch.rand(2, 3, h, w))
+    truth = {task.name: truths(task, h, w) for task in tasks}
+    valid = {task.name: torch.rand(2, h, w) < 0.9 for task in tasks}
     loss = total_loss(task_losses(output, truth, valid, tasks), tasks)
     loss.backward()
     assert loss.isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not without
+    return network
+
+
+@pytest.mark.parametrize(("study", "row"), ROWS)
+def test_a_row_of_a_table_builds_and_takes_a_step(study, row):
+    recipe = study.recipe(row)
+    assert recipe.network.pretrained
+    assert recipe.optim.steps == 40_000
+    assert recipe.data.crop == ((425, 560) if study.layout == "nyud" else (512, 512))
+    assert study.seeds == [0, 1, 2, 3, 4]
+    recipe.network.pretrained = False
+    step(recipe.network, study.tasks[:1] if row.single_task else study.tasks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_builds_on_rendered_rooms(name, nyud_tasks, pascal_tasks):
+    people = "pascal" in name
+    recipe = read_recipe([recipe_path(f"data/rooms_{'people' if people else 'indoor'}"), recipe_path(name)])
+    assert not recipe.network.pretrained
+    build_network(recipe.network, pascal_tasks if people else nyud_tasks)
+
+
+@pytest.mark.parametrize("layout", ["nyud", "pascal"])
+def test_a_study_has_the_tasks_and_signs_of_the_paper(layout):
+    study = next(study for study in TABLES if study.layout == layout)
+    for row in study.rows:
+        assert set(row.paper) - {"parameters", "multiply_adds"} == {*(task.name for task in study.tasks), "delta_m"}
+
+
+def test_later_recipes_and_single_keys_win():
+    recipe = read_recipe(
+        [recipe_path("data/pascal"), recipe_path("network/global")], {"optim.lr": 0.1, "data.tasks": ["sal"]}
+    )
+    assert (recipe.optim.lr, recipe.data.tasks, recipe.network.genotype) == (0.1, ["sal"], "global")
+    assert recipe.data.crop == (512, 512)
+
+
+def test_a_recipe_is_found_beside_the_study_first(tmp_path):
+    (tmp_path / "mine.yaml").write_text("optim: {steps: 7}\n")
+    (tmp_path / "study.yaml").write_text("{title: t, layout: nyud, recipes: [mine.yaml], rows: [{name: a}]}")
+    study = Study.load(tmp_path / "study.yaml")
+    assert study.recipe(study.rows[0]).optim.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[", "not readable YAML"),
+        ("[1]", "a study is a mapping of keys to values, not list"),
+        ("{title: t, layout: nyud}", "required: rows"),
+        ("{title: t, layout: nyud, rows: [], seed: [1]}", "Option 'seed' is not accepted"),
+        ("{title: t, layout: nyud, rows: [], seeds: many}", "key \"seeds\": Expected a <class 'list'>"),
+        ("{title: t, layout: nyud, rows: []}", "at least one row"),
+        ("{title: t, layout: kitti, rows: [{name: a}]}", "unknown layout 'kitti'; choose from nyud, pascal"),
+        ("{title: t, layout: nyud, rows: [{name: a}, {name: a}]}", "two rows are named 'a'"),
+        ("{title: t, layout: nyud, rows: [{name: a, recipe: [x]}]}", "Option 'recipe' is not accepted"),
+    ],
+)
+def test_a_faulty_study_is_named(tmp_path, text, said):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(UserError, match="s.yaml: .*" + re.escape(said)):
+        Study.load(tmp_path / "s.yaml")
+
+
+def test_what_a_study_does_not_find_is_named(tmp_path):
+    with pytest.raises(UserError, match="no study 'table9'; give a YAML file or one of table1, table2"):
+        Study.load("table9")
+    study = Study("t", "nyud", [Row("a", ["network/glob"]), Row("b", set={"optim.stps": 3})])
+    with pytest.raises(UserError, match="no recipe 'network/glob'; .* network/global"):
+        study.recipe(study.rows[0])
+    with pytest.raises(UserError, match="optim.stps"):
+        study.recipe(study.rows[1])
+
+
+def test_every_network_recipe_is_in_a_table_or_a_control():
+    used = {name for study in TABLES for row in study.rows for name in (*study.recipes, *row.recipes)}
+    beyond = {"network/random", "data/rooms_indoor", "data/rooms_people"}
+    beyond |= {
+        path.relative_to(shipped_recipes()).with_suffix("").as_posix()
+        for path in shipped_recipes().glob("backbone/*_*.yaml")
+    }
+    assert {name for name in shipped_names() if name not in used} == beyond

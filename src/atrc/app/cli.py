@@ -23,6 +23,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "search": verbs.search,
     "evaluate": verbs.evaluate,
     "boundaries": verbs.boundaries,
+    "resources": verbs.resources,
 }
 WITH_RECIPE = ("train", "search")
 

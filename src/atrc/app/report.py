@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 
 from atrc.app.curves import plot_curves
 from atrc.app.pictures import decode, load_photo, paint, png_uri
+from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
@@ -69,11 +70,7 @@ def headings(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def print_table(rows: Sequence[Row]) -> None:
     """Print the comparison."""
     names, details = zip(*headings(rows), strict=True)
-    grid = [names, details, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in grid) for i in range(len(names))]
-    for line in grid:
-        head, *cells = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join([head.strip().ljust(widths[0]), *cells]))
+    print_grid([names, details, *(row.cells() for row in rows)])
 
 
 def write_report(

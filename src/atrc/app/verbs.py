@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +124,22 @@ def boundaries(
     from atrc.app.boundaries import score_boundaries
 
     _write_json(score_boundaries(predictions, truths, max_dist, mode, workers, plot), json)
+
+
+def resources(studies: list[str] | None = None, repeats: int = 3, device: str = "cpu", json: str | None = None) -> None:
+    """Show parameters, multiply-adds and latency of every system in the paper's tables, the paper's beside ours.
+
+    Args:
+        studies: Studies to count: files or names; table1 to table5 by default.
+        repeats: Timed passes of each network; 0 does not time.
+        device: Where to time, such as cpu or cuda.
+        json: Also write the rows to this file; "-" for standard output, in place of the tables.
+    """
+    from atrc.app.resources import show_resources
+
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        rows = show_resources(studies or [f"table{n}" for n in range(1, 6)], repeats, device)
+    _write_json(rows, json)
 
 
 def _report(results: dict[str, Any], path: str | None) -> None:

@@ -35,9 +35,8 @@ class MultiScale(Neck):
         self.neck, self.channels = neck, neck.channels
         levels = [make_distillation(c) for c in neck.level_channels]
         self.levels = nn.ModuleList(levels)
-        self.auxiliary = nn.ModuleDict(
-            {task.name: auxiliary_head(self.channels, task.regions) for task in tasks if task.name in levels[0].label_tasks}
-        )
+        labelled = [task for task in tasks if task.name in levels[0].label_tasks]
+        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(self.channels, t.regions) for t in labelled})
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
         own, initial = self.neck.task_levels(levels)

@@ -1,0 +1,13 @@
+"""Tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def print_grid(grid: Sequence[Sequence[str]]) -> None:
+    """Print rows of text in columns; the first column is set to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in grid) for i in range(len(grid[0]))]
+    for line in grid:
+        head, *cells = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join([head.strip().ljust(widths[0]), *cells]).rstrip())

@@ -1,0 +1,1 @@
+"""Studies: many recipes and seeds, and what they cost and reach."""

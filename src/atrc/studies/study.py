@@ -1,0 +1,117 @@
+"""What a study is: rows of recipes, seeds, and the numbers of a paper beside them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+
+from atrc.data.nyud import nyud_tasks
+from atrc.data.pascal import pascal_tasks
+from atrc.errors import UserError
+from atrc.tasks import Task
+from atrc.training.recipe import Recipe
+from atrc.training.recipe_files import read_recipe, recipe_path, shipped_recipes
+
+LAYOUTS = {"nyud": nyud_tasks, "pascal": pascal_tasks}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system of a study.
+
+    Attributes:
+        name: Unique within the study.
+        recipes: Recipes over those of the study, the later winning.
+        set: Dotted keys over all recipes.
+        single_task: Train one network for every task instead of one for all; the study's Delta_m is against it.
+        search: Search the genotype for every seed, in place of the recipe's.
+        paper: What a paper reports: task -> value, delta_m [%], parameters [M], multiply_adds [G].
+    """
+
+    name: str
+    recipes: list[str] = field(default_factory=list)
+    set: dict[str, Any] = field(default_factory=dict)
+    single_task: bool = False
+    search: bool = False
+    paper: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid of rows and seeds on one data set.
+
+    Attributes:
+        title: For tables and figures.
+        layout: "nyud" or "pascal": the tasks, also where the data set is not at hand.
+        rows: The systems.
+        recipes: Recipes under those of every row.
+        set: Dotted keys over the recipes of every row.
+        seeds: Every row is run with each of them.
+        folder: Where recipes are looked up first.
+    """
+
+    title: str
+    layout: str
+    rows: list[Row]
+    recipes: list[str] = field(default_factory=list)
+    set: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    folder: Path = Path()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read a study's YAML file, or a shipped study by its name.
+
+        Raises:
+            UserError: No such file, or something in it cannot be used.
+        """
+        file = _find(path)
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{file}: not readable YAML ({' '.join(str(error).split())})") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file}: a study is a mapping of keys to values, not {type(content).__name__}")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, as_group=False)
+        try:
+            values = parser.instantiate(parser.parse_object(content | {"folder": str(file.parent)}))
+        except ArgumentError as error:
+            raise UserError(f"{file}: {' '.join(str(error).split())}") from None
+        study = cls(**vars(values))
+        study.check(file)
+        return study
+
+    def check(self, file: Path) -> None:
+        """Refuse what no study can be."""
+        if self.layout not in LAYOUTS:
+            raise UserError(f"{file}: unknown layout '{self.layout}'; choose from {', '.join(LAYOUTS)}")
+        if not self.rows or not self.seeds:
+            raise UserError(f"{file}: a study needs at least one row and one seed")
+        names = [row.name for row in self.rows]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"{file}: two rows are named '{twice[0]}'; names must be unique")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of the study's layout."""
+        return LAYOUTS[self.layout]()
+
+    def recipe(self, row: Row) -> Recipe:
+        """Return the recipe of a row, for all tasks and the recipe's own seed."""
+        paths = [recipe_path(name, self.folder) for name in (*self.recipes, *row.recipes)]
+        return read_recipe(paths, {**self.set, **row.set})
+
+
+def _find(path: str | Path) -> Path:
+    shipped = shipped_recipes() / "study"
+    file = next((p for p in (Path(path), shipped / f"{path}.yaml") if p.is_file()), None)
+    if file is None:
+        names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+        raise UserError(f"no study '{path}'; give a YAML file or one of {names}")
+    return file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +28,7 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
         ids: One name per image.
     """
 
-    layout: ClassVar[str]
+    layout: str
 
     def __init__(self, root: str | Path, split: str, tasks: Sequence[str] | None = None) -> None:
         """Open a split.
@@ -63,6 +62,10 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
     @abc.abstractmethod
     def read_label(self, task: Task, id: str) -> Label:
         """Return the truth of a task, (h w) or (3 h w), and where it is valid."""
+
+    def label_files(self, task: Task, id: str) -> list[Path]:
+        """Return the files that decide a label: what is computed from it holds until one of them changes."""
+        return []
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,7 +112,8 @@ def unit_normals(array: Shaped[np.ndarray, "h w *c"], path: Path) -> Label:
     """Return unit vectors (3 h w), valid where the vector is finite and not zero."""
     if array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"{path}: normals have three channels, this has shape {array.shape}")
-    length = np.linalg.norm(array, axis=2)
+    with np.errstate(over="ignore"):  # of numbers too large for a length, which becomes infinite
+        length = np.linalg.norm(array, axis=2)
     valid = np.isfinite(length) & (length > 0.5)
     unit = np.where(valid[..., None], array / np.where(valid, length, 1)[..., None], 0)
     return unit.transpose(2, 0, 1).astype(np.float32), valid

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from atrc.data.dataset import Label, MultiTaskDataset, class_labels, unit_normals
-from atrc.data.files import read_list, read_npy, read_png, read_rgb, rooms_classes
+from atrc.data.dataset import Label, MultiTaskDataset, class_labels
+from atrc.data.files import (
+    common_size,
+    name_layout,
+    read_grey,
+    read_list,
+    read_normals,
+    read_npy,
+    read_png,
+    read_rgb,
+    rooms_classes,
+)
 from atrc.errors import UserError
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, Task
 
@@ -19,6 +31,9 @@ CLASSES = (
     "person", "night stand", "toilet", "sink", "lamp", "bathtub", "bag", "other structure", "other furniture",
     "other prop",
 )  # fmt: skip
+
+# Two copies circulate: one with the first of these file types, one with the second.
+FORMS = {"images": ("jpg", "png"), "normals": ("npy", "png"), "edge": ("npy", "png")}
 
 
 def nyud_tasks(classes: tuple[str, ...] = CLASSES) -> tuple[Task, ...]:
@@ -32,9 +47,43 @@ def nyud_tasks(classes: tuple[str, ...] = CLASSES) -> tuple[Task, ...]:
 
 
 class NYUD(MultiTaskDataset):
-    """NYUD_MT: `gt_sets/`, `images/*.jpg`, `segmentation/*.png` (0 = ignore), `depth|normals|edge/*.npy`."""
+    """NYUD_MT: `gt_sets/`, `images/`, `segmentation/*.png` (0 = ignore), `depth/*.npy`, `normals/`, `edge/`.
 
-    layout: ClassVar[str] = "NYUD_MT"
+    Which of the circulating copies a folder is, its files tell: images as .jpg or .png, normals and edge as .npy
+    or .png, and the size of the images.
+    """
+
+    def __init__(self, root: str | Path, split: str, tasks: Sequence[str] | None = None) -> None:
+        super().__init__(root, split, tasks)
+        used = {"images", *(task.name for task in self.tasks)}
+        for folder, counts in self._counts.items():
+            if len(counts) > 1 and folder in used:
+                held = " and ".join(f"{count} .{form}" for form, count in counts.items())
+                raise UserError(
+                    f"{self.root / folder}: holds {held} files of the {split} split, those of two copies; keep one kind"
+                )
+        self.layout = f"{name_layout(self.root, 'NYUD_MT')}, {self._describe()}"
+
+    def _describe(self) -> str:
+        kinds = {folder: "+".join(counts) for folder, counts in self._counts.items() if counts}
+        if "images" in kinds:
+            kinds["images"] += " " + common_size([self._path("images", id) for id in self.ids])
+        return ", ".join(f"{folder} {kind}" for folder, kind in kinds.items()) or "no files"
+
+    @cached_property
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """Of each folder that comes in two forms: the forms found, with the number of the split's files."""
+        ids, counts = set(self.ids), {}
+        for folder, forms in FORMS.items():
+            path = self.root / folder
+            names = [entry.name.rpartition(".") for entry in path.iterdir()] if path.is_dir() else []
+            found = {form: sum(id in ids and ending == form for id, _, ending in names) for form in forms}
+            counts[folder] = {form: count for form, count in found.items() if count}
+        return counts
+
+    def _path(self, folder: str, id: str) -> Path:
+        form = next(iter(self._counts[folder]), FORMS[folder][0])
+        return self.root / folder / f"{id}.{form}"
 
     def available_tasks(self) -> tuple[Task, ...]:
         return nyud_tasks(rooms_classes(self.root) or CLASSES)
@@ -43,20 +92,35 @@ class NYUD(MultiTaskDataset):
         return read_list(self.root / "gt_sets" / f"{self.split}.txt")
 
     def read_image(self, id: str) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(self.root / "images" / f"{id}.jpg")
+        return read_rgb(self._path("images", id))
+
+    def label_files(self, task: Task, id: str) -> list[Path]:
+        if isinstance(task, SemanticSegmentation):
+            return [self.root / "segmentation" / f"{id}.png"]
+        if isinstance(task, Depth):
+            return [self.root / "depth" / f"{id}.npy"]
+        return [self._path(task.name, id)]
 
     def read_label(self, task: Task, id: str) -> Label:
+        (path,) = self.label_files(task, id)
         if isinstance(task, SemanticSegmentation):
-            path = self.root / "segmentation" / f"{id}.png"
             labels = read_png(path)
             return class_labels(labels - (labels > 0), labels > 0, task.num_classes, path)
-        path = self.root / task.name / f"{id}.npy"
-        array = read_npy(path)
         if isinstance(task, SurfaceNormals):
-            return unit_normals(array, path)
-        if array.ndim != 2:
-            raise UserError(f"{path}: expected one channel, found shape {array.shape}")
+            return read_normals(path)
+        array = read_grey(path) if path.suffix == ".png" else _one_channel(path)
         if isinstance(task, Depth):
+            with np.errstate(over="ignore"):  # of what is no depth in metres
+                array = array.astype(np.float32)
             valid = np.isfinite(array) & (array > 0)
-            return np.where(valid, array, 0).astype(np.float32), valid
+            return np.where(valid, array, np.float32(0)), valid
         return (array > 0).astype(np.uint8), np.ones(array.shape, bool)
+
+
+def _one_channel(path: Path) -> np.ndarray:
+    array = read_npy(path)
+    if array.ndim == 3 and array.shape[2] == 1:
+        return array[..., 0]
+    if array.ndim != 2:
+        raise UserError(f"{path}: expected one channel, found shape {array.shape}; save an array (h, w)")
+    return array

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import UInt8
 from scipy import ndimage
-from scipy.io import loadmat
 
-from atrc.data.dataset import Label, MultiTaskDataset, class_labels, unit_normals
-from atrc.data.files import read_list, read_png, read_rgb, rooms_classes
+from atrc.data.dataset import Label, MultiTaskDataset, class_labels
+from atrc.data.files import (
+    name_layout,
+    picture_size,
+    read_grey,
+    read_list,
+    read_normals,
+    read_png,
+    read_rgb,
+    rooms_classes,
+)
+from atrc.data.matlab import entries, field, integer, label_map, load_struct, mask, text
 from atrc.errors import UserError
 from atrc.metrics.boundary import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
@@ -61,7 +70,9 @@ def pascal_tasks(classes: tuple[str, ...] = CLASSES) -> tuple[Task, ...]:
 class PASCALContext(MultiTaskDataset):
     """PASCAL_MT: `JPEGImages/`, `semseg/`, `human_parts/*.mat`, `sal_distill/`, `normals_distill/`, Context maps."""
 
-    layout: ClassVar[str] = "PASCAL_MT"
+    def __init__(self, root: str | Path, split: str, tasks: Sequence[str] | None = None) -> None:
+        super().__init__(root, split, tasks)
+        self.layout = name_layout(self.root, "PASCAL_MT")
 
     def available_tasks(self) -> tuple[Task, ...]:
         return pascal_tasks(rooms_classes(self.root) or CLASSES)
@@ -70,71 +81,79 @@ class PASCALContext(MultiTaskDataset):
         return read_list(self.root / "ImageSets" / "Context" / f"{self.split}.txt")
 
     def read_image(self, id: str) -> UInt8[np.ndarray, "h w 3"]:
-        return read_rgb(self.root / "JPEGImages" / f"{id}.jpg")
+        return read_rgb(self._image(id))
+
+    def _image(self, id: str) -> Path:
+        return self.root / "JPEGImages" / f"{id}.jpg"
+
+    def label_files(self, task: Task, id: str) -> list[Path]:
+        context = self.root / "pascal-context" / "trainval" / f"{id}.mat"
+        if isinstance(task, HumanParts):
+            return [self.root / "human_parts" / f"{id}.mat"]
+        if isinstance(task, SemanticSegmentation):
+            first, second = (self.root / "semseg" / copy / f"{id}.png" for copy in ("VOC12", "pascal-context"))
+            return [first if first.exists() else second]
+        if isinstance(task, Saliency):
+            return [self.root / "sal_distill" / f"{id}.png"]
+        if isinstance(task, SurfaceNormals):
+            return [self.root / "normals_distill" / f"{id}.png", context]
+        return [context]
 
     def read_label(self, task: Task, id: str) -> Label:
+        path, *more = self.label_files(task, id)
         if isinstance(task, HumanParts):
-            return _human_parts(self.root / "human_parts" / f"{id}.mat")
+            return self._human_parts(path, id)
         if isinstance(task, SemanticSegmentation):
-            return self._semseg(task, id)
+            labels = read_png(path)
+            return class_labels(labels, labels != 255, task.num_classes, path)
         if isinstance(task, Saliency):
-            salient = _grey(self.root / "sal_distill" / f"{id}.png") > 127
+            salient = read_grey(path) > 127
             return salient.astype(np.uint8), np.ones(salient.shape, bool)
-        context = _label_map(self.root / "pascal-context" / "trainval" / f"{id}.mat")
         if isinstance(task, SurfaceNormals):
-            path = self.root / "normals_distill" / f"{id}.png"
-            normals, valid = unit_normals(read_png(path) / np.float32(127.5) - 1, path)
-            return normals, valid & np.isin(context, CLASSES_WITH_NORMALS)
-        changes = ndimage.laplace(context.astype(np.int32), mode="mirror") != 0
-        return thin(changes).astype(np.uint8), np.ones(context.shape, bool)
+            return _where_distilled(read_normals(path), path, *more)
+        changes = ndimage.laplace(label_map(path), mode="mirror") != 0
+        return thin(changes).astype(np.uint8), np.ones(changes.shape, bool)
 
-    def _semseg(self, task: SemanticSegmentation, id: str) -> Label:
-        path = self.root / "semseg" / "VOC12" / f"{id}.png"
-        if not path.exists():
-            path = self.root / "semseg" / "pascal-context" / f"{id}.png"
-        labels = read_png(path)
-        return class_labels(labels, labels != 255, task.num_classes, path)
-
-
-def _grey(path: Path) -> UInt8[np.ndarray, "h w"]:
-    array = read_png(path)
-    return array if array.ndim == 2 else array[..., 0]
+    def _human_parts(self, path: Path, id: str) -> Label:
+        """Paint the parts of every person; an image without parts is valid nowhere."""
+        objects = entries(field(load_struct(path, "anno"), "objects", "anno", path), "anno.objects", path)
+        named = [(f"anno.objects({i})", entry) for i, entry in enumerate(objects, 1)]
+        masks = [mask(field(entry, "mask", where, path), where, path) for where, entry in named]
+        size = masks[0].shape if masks else picture_size(self._image(id)) or (1, 1)
+        labels = np.zeros(size, np.uint8)
+        painted = [_paint_parts(labels, entry, where, path) for where, entry in named if _is_person(entry, where, path)]
+        return labels, np.full(size, any(painted))
 
 
-def _load_mat(path: Path, name: str) -> Any:
-    try:
-        content = loadmat(path, squeeze_me=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the split lists this id but its label is not there") from None
-    except NotImplementedError:
-        raise UserError(f"{path}: a MATLAB v7.3 file; save it again in MATLAB with the flag '-v7'") from None
-    except Exception as error:  # scipy raises many kinds on bytes that are no MAT file
-        raise UserError(f"{path}: not a readable MAT file ({error}); copy it again") from None
-    if name not in content:
-        raise UserError(f"{path}: has no variable '{name}'; it is not a file of this data set")
-    return content[name]
+def _is_person(entry: np.void, where: str, path: Path) -> bool:
+    return integer(field(entry, "class_ind", where, path), f"{where}.class_ind", path) == PERSON
 
 
-def _label_map(path: Path) -> Integer[np.ndarray, "h w"]:
-    return _load_mat(path, "LabelMap")
+def _paint_parts(labels: UInt8[np.ndarray, "h w"], entry: np.void, where: str, path: Path) -> bool:
+    """Paint the parts of one person over `labels`; return whether there are any."""
+    parts = entries(field(entry, "parts", where, path), f"{where}.parts", path)
+    for j, part in enumerate(parts, 1):
+        here = f"{where}.parts({j})"
+        name = text(field(part, "part_name", here, path), f"{here}.part_name", path)
+        if name not in PARTS:
+            raise UserError(f"{path}: unknown part '{name}'; choose from {', '.join(PARTS)}")
+        area = mask(field(part, "mask", here, path), here, path)
+        if area.shape != labels.shape:
+            raise UserError(
+                f"{path}: the mask of {here} is {area.shape[0]}x{area.shape[1]} pixels, the first object's "
+                f"{labels.shape[0]}x{labels.shape[1]}; masks have the size of their image"
+            )
+        labels[area] = PARTS[name]
+    return bool(parts)
 
 
-def _human_parts(path: Path) -> Label:
-    """Paint the parts of every person; an image without parts is valid nowhere."""
-    objects = _load_mat(path, "anno")[0, 0]["objects"]
-    labels = None
-    found = False
-    for entry in objects.flat:
-        mask = entry["mask"]
-        labels = np.zeros(mask.shape, np.uint8) if labels is None else labels
-        if int(entry["class_ind"].item()) != PERSON:
-            continue
-        for part in entry["parts"].flat:
-            name = str(part["part_name"].item())
-            if name not in PARTS:
-                raise UserError(f"{path}: unknown part '{name}'; choose from {', '.join(PARTS)}")
-            labels[part["mask"] > 0] = PARTS[name]
-            found = True
-    if labels is None:
-        raise UserError(f"{path}: 'anno' lists no objects, so the image's size is unknown")
-    return labels, np.full(labels.shape, found)
+def _where_distilled(normals: Label, path: Path, context_path: Path) -> Label:
+    """Keep as valid only the Context classes on which the network that distilled the normals was trained."""
+    unit, valid = normals
+    context = label_map(context_path)
+    if context.shape != valid.shape:
+        raise UserError(
+            f"{path}: {valid.shape[0]}x{valid.shape[1]} pixels, but {context_path} has "
+            f"{context.shape[0]}x{context.shape[1]}; labels have the size of their image"
+        )
+    return unit, valid & np.isin(context, CLASSES_WITH_NORMALS)

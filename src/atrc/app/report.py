@@ -18,7 +18,6 @@ from atrc.data.layouts import open_dataset
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import SemanticSegmentation
-from atrc.tasks.colours import palette
 from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
 from atrc.training.evaluate import Result
 from atrc.training.folder import write_text
@@ -148,7 +147,4 @@ def _legend(network: MultiTaskNetwork) -> list[tuple[str, str]]:
     task = next((task for task in network.tasks if isinstance(task, SemanticSegmentation)), None)
     if task is None:
         return []
-    return [
-        (name, f"rgb({r},{g},{b})")
-        for name, (r, g, b) in zip(task.class_names, palette(task.num_classes), strict=False)
-    ]
+    return [(name, f"rgb({r},{g},{b})") for name, (r, g, b) in zip(task.class_names, task.colours, strict=False)]

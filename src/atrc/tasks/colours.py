@@ -1,11 +1,11 @@
-"""Colours for label maps and scalar maps."""
+"""Colours for labels and scalar maps."""
 
 from __future__ import annotations
 
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, UInt8
 
 
 @cache
@@ -40,11 +40,6 @@ def _oklab_to_srgb(lab: Float[np.ndarray, "k 3"]) -> UInt8[np.ndarray, "k 3"]:
     linear = np.clip(((lab @ to_lms.T) ** 3) @ to_rgb.T, 0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.round(255 * srgb).astype(np.uint8)
-
-
-def paint_labels(labels: Integer[np.ndarray, "h w"], count: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Paint class indices."""
-    return palette(count)[labels]
 
 
 def paint_scalar(

@@ -13,18 +13,22 @@ from torch import Tensor
 
 from atrc.metrics.dense import MeanIoU
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
-from atrc.tasks.colours import paint_labels
+from atrc.tasks.colours import palette
 
 # b batch, k classes, h w image
 
 
 @dataclass(frozen=True)
 class SemanticSegmentation(Task):
-    """One class per pixel. Truth: class indices 0 .. k-1; cross entropy; mIoU; regions are the classes."""
+    """One class per pixel. Truth: class indices 0 .. k-1; cross entropy; mIoU; regions are the classes.
+
+    `class_colours` are RGB [0..255], one for every class; without them the palette serves.
+    """
 
     name: str = "semseg"
     num_classes: int = 40
     class_names: tuple[str, ...] = ()
+    class_colours: tuple[tuple[int, int, int], ...] = ()
     weight: float = field(default=1.0, kw_only=True)
 
     metric_name: ClassVar[str] = "mIoU"
@@ -38,6 +42,11 @@ class SemanticSegmentation(Task):
     @property
     def regions(self) -> int:
         return self.num_classes
+
+    @property
+    def colours(self) -> UInt8[np.ndarray, "k 3"]:
+        """The colour of every class."""
+        return np.array(self.class_colours, np.uint8) if self.class_colours else palette(self.num_classes)
 
     def loss(
         self,
@@ -63,4 +72,4 @@ class SemanticSegmentation(Task):
         return torch.bincount(labels, minlength=1).argmax().view(1, 1, 1)
 
     def colour(self, decoded: Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-        return paint_labels(decoded, self.num_classes)
+        return self.colours[decoded]

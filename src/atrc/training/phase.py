@@ -6,12 +6,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from atrc.backbones.branched import BranchedBackbone
+from atrc.branching import Branching
 from atrc.data.sampling import hash_seed
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.search import Supergraph
+from atrc.search import Supergraph, count_cost
 from atrc.search.schedule import linear
+from atrc.training.folder import RunFolder
 from atrc.training.optimizer import Joint, polynomial, sgd
 from atrc.training.recipe import Recipe
 
@@ -65,6 +68,17 @@ class TrainPhase:
         found = self.network.genotype
         return found if isinstance(found, Genotype) else None
 
+    def branching(self) -> Branching | None:
+        """Return the tree of the backbone, if it branches."""
+        return self.network.backbone.branching if isinstance(self.network.backbone, BranchedBackbone) else None
+
+    def save_found(self, folder: RunFolder, step: int) -> None:
+        """Write the genotype and the branching, where there is one."""
+        if (genotype := self.genotype(step)) is not None:
+            genotype.save(folder.genotype)
+        if (branching := self.branching()) is not None:
+            branching.save(folder.branching)
+
 
 class SearchPhase(TrainPhase):
     """The differentiable search: weights and architecture parameters in one backward pass. Source: Sec. 3.3."""
@@ -77,6 +91,9 @@ class SearchPhase(TrainPhase):
             raise UserError("nothing to search: the network has no mixtures of contexts")
         super().__init__(network, recipe)
         self.adam = torch.optim.Adam(self.supergraph.alphas(), recipe.search.lr)
+        if recipe.search.cost_weight < 0:
+            raise UserError(f"search.cost_weight is {recipe.search.cost_weight}; it has to be 0 or more")
+        self.cost = count_cost(network, recipe.data.crop) if recipe.search.cost_weight else None
 
     def find_weights(self) -> list[torch.nn.Parameter]:
         """Return all parameters but alpha."""
@@ -98,8 +115,11 @@ class SearchPhase(TrainPhase):
         self.supergraph.sample(self._temperature(step), hash_seed(self.recipe.seed, 3, step))
 
     def regulariser(self, step: int) -> Tensor:
-        """Return the weighed mean entropy of the blocks."""
-        return self._entropy_weight(step) * self.supergraph.entropy()
+        """Return the weighed mean entropy of the blocks, and the weighed cost if the recipe asks for it."""
+        entropy = self._entropy_weight(step) * self.supergraph.entropy()
+        if self.cost is None:
+            return entropy
+        return entropy + self.recipe.search.cost_weight * self.cost.expected(self.supergraph)
 
     def after(self, step: int) -> list[str]:
         """Fix the blocks that have decided."""
@@ -108,12 +128,15 @@ class SearchPhase(TrainPhase):
 
     def traces(self, step: int) -> dict[str, float]:
         """Return the schedules and the state of the search."""
-        return super().traces(step) | {
+        traces = super().traces(step) | {
             "temperature": self._temperature(step),
             "entropy_weight": self._entropy_weight(step),
             "entropy": float(self.supergraph.entropy().detach()),
             "fixed": sum(bool(choice.fixed) for choice in self.supergraph),
         }
+        if self.cost is not None:
+            traces["cost"] = float(self.cost.expected(self.supergraph).detach())
+        return traces
 
     def probabilities(self) -> dict[str, float]:
         """Return p_alpha of every candidate of every pair."""

@@ -42,7 +42,10 @@ class NetworkConfig:
 
     Attributes:
         backbone: A name from `atrc.backbones`.
-        pretrained: Start the backbone from ImageNet weights (fetched by timm).
+        pretrained: Start the backbone from ImageNet weights (fetched by timm), or from a file of weights with timm's
+            names.
+        branching: Which tasks share which stages of the backbone: a file, or "at:N" to share the first N stages; all
+            tasks share all by default.
         neck: What the heads read: "concat" (all levels), "skip" (the finest and the deepest, for dilated backbones),
             "aspp" (the same with ASPP, one for each task) or "fpm" (feature propagation, of MTI-Net).
         distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
@@ -53,7 +56,8 @@ class NetworkConfig:
     """
 
     backbone: str = "hrnet18"
-    pretrained: bool = False
+    pretrained: bool | str = False
+    branching: str | None = None
     neck: str = "concat"
     distillation: str = "none"
     distil_at: Literal["finest", "all"] = "finest"
@@ -90,18 +94,23 @@ class SearchConfig:
     """How the genotype is searched. Source: Sec. 3.3 and the released settings.
 
     Attributes:
+        space: "contexts" for a genotype, or "branches" for a branched backbone (BMTAS).
         lr: Learning rate of Adam on the architecture parameters.
         temperature: Gumbel-softmax temperature at the first and the last step.
         entropy_weight: Weight of the mean entropy in the loss at the first and the last step.
         lead: A block is fixed once its best probability leads the second by this much.
         clip: Largest norm of the weights' gradient while searching.
+        cost_weight: Weight, in the loss, of the expected cost of what is searched: multiply-adds as a share of the
+            dearest genotype's or tree's. BMTAS has it, the search of contexts in the paper has not; 0 leaves it out.
     """
 
+    space: Literal["contexts", "branches"] = "contexts"
     lr: float = 5e-4
     temperature: tuple[float, float] = (1.0, 0.05)
     entropy_weight: tuple[float, float] = (-0.02, 0.06)
     lead: float = 0.3
     clip: float = 10.0
+    cost_weight: float = 0.0
 
 
 @dataclass

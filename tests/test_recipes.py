@@ -110,7 +110,7 @@ def test_what_a_study_does_not_find_is_named(tmp_path):
 
 
 def test_every_network_recipe_is_in_a_table_or_a_control():
-    used = {name for study in TABLES for row in study.rows for name in (*study.recipes, *row.recipes)}
+    used = {name for study in TABLES for row in study.rows for name in (*study.recipes, *row.recipes, *row.search)}
     beyond = {"network/random", "data/rooms_indoor", "data/rooms_people"}
     beyond |= {
         path.relative_to(shipped_recipes()).with_suffix("").as_posix()

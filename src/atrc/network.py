@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from atrc.backbones import Backbone
+from atrc.backbones.branched import TaskBackbone
 from atrc.distillation import ATRC, Distillation, NoDistillation
 from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
@@ -47,7 +48,7 @@ class MultiTaskNetwork(nn.Module):
     def __init__(
         self,
         tasks: Sequence[Task],
-        backbone: Backbone,
+        backbone: Backbone | TaskBackbone,
         make_distillation: Callable[[int], Distillation] | None = None,
         neck: Neck | None = None,
     ) -> None:
@@ -55,7 +56,7 @@ class MultiTaskNetwork(nn.Module):
 
         Args:
             tasks: The tasks to predict.
-            backbone: The shared backbone.
+            backbone: Shared by all tasks, or branched.
             make_distillation: Channels c of every F_n -> distillation module; none by default.
             neck: What is between backbone and heads; all levels concatenated by default.
         """
@@ -80,7 +81,8 @@ class MultiTaskNetwork(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Predict every task for RGB images in [0, 1] of any size."""
         levels = self.backbone((image - self.mean) / self.std)
-        shared, initial, auxiliary = self.neck({task.name: levels for task in self.tasks})
+        by_task = levels if isinstance(levels, dict) else {task.name: levels for task in self.tasks}
+        shared, initial, auxiliary = self.neck(by_task)
         features = {name: head(shared[name]) for name, head in self.heads.items()}
         auxiliary = auxiliary | {name: head(shared[name].detach()) for name, head in self.auxiliary.items()}
         refined = self.distillation(features, auxiliary)

@@ -246,7 +246,7 @@ def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, 
 
 def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_parameters(nyud_tasks):
     what = Recipe()
-    network = build_network(what.network, nyud_tasks, search=True)
+    network = build_network(what.network, nyud_tasks, search="contexts")
     phase = SearchPhase(network, what)
     alphas = {id(alpha) for alpha in phase.supergraph.alphas()}
     held = {id(parameter) for parameter in phase.weights}

@@ -29,7 +29,8 @@ class Row:
         recipes: Recipes over those of the study, the later winning.
         set: Dotted keys over all recipes.
         single_task: Train one network for every task instead of one for all; the study's Delta_m is against it.
-        search: Search the genotype for every seed, in place of the recipe's.
+        search: Recipes of searches that every seed begins with, in this order; what each finds takes the place of the
+            recipe's genotype or branching.
         paper: What a paper reports: task -> value, delta_m [%], parameters [M], multiply_adds [G].
     """
 
@@ -37,7 +38,7 @@ class Row:
     recipes: list[str] = field(default_factory=list)
     set: dict[str, Any] = field(default_factory=dict)
     single_task: bool = False
-    search: bool = False
+    search: list[str] = field(default_factory=list)
     paper: dict[str, float] = field(default_factory=dict)
 
 

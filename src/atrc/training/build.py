@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from atrc.backbones import build_backbone
+from atrc.backbones import Backbone, build_backbone
+from atrc.backbones.branched import BranchedBackbone, TaskBackbone
+from atrc.branching import Branching
 from atrc.distillation import ATRC, Distillation, MultiScale, build_distillation
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.necks import FPM, build_neck
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
+from atrc.search.branches import BranchSupergraph
 from atrc.tasks import Task
 from atrc.training.recipe import NetworkConfig
 
@@ -38,8 +41,32 @@ def resolve_genotype(spec: str, tasks: Sequence[str]) -> Genotype:
     return genotype
 
 
+def resolve_branching(spec: str, tasks: Sequence[str], stages: int) -> Branching:
+    """Turn a recipe's branching into one: "at:N" or a file.
+
+    Raises:
+        UserError: Nothing of that name, or a branching of other tasks.
+    """
+    kind, _, shared = spec.partition(":")
+    if kind == "at":
+        if not shared.isdigit() or not 1 <= int(shared) <= stages:
+            raise UserError(f"branching '{spec}': write at:N, with N from 1 to {stages}, the stages of the backbone")
+        return Branching.at(int(shared), tasks, stages)
+    branching = Branching.load(spec)
+    if set(branching.tasks) != set(tasks):
+        raise UserError(
+            f"branching '{spec}' is for the tasks {', '.join(branching.tasks)}; the network predicts {', '.join(tasks)}"
+        )
+    return branching
+
+
 def build_network(
-    config: NetworkConfig, tasks: Sequence[Task], genotype: Genotype | None = None, *, search: bool = False
+    config: NetworkConfig,
+    tasks: Sequence[Task],
+    genotype: Genotype | None = None,
+    branching: Branching | None = None,
+    *,
+    search: str | None = None,
 ) -> MultiTaskNetwork:
     """Put a network together.
 
@@ -47,13 +74,15 @@ def build_network(
         config: Backbone and distillation.
         tasks: The tasks to predict.
         genotype: Used in place of `config.genotype`, by checkpoints that carry theirs.
-        search: Make the supergraph instead of fixed blocks.
+        branching: Used in place of `config.branching`, likewise.
+        search: Make the supergraph of "contexts" or "branches" instead.
 
     Raises:
         UserError: Parts that do not fit together.
     """
-    make = _distillation_factory(config, [task.name for task in tasks], genotype, search)
-    backbone = build_backbone(config.backbone, config.pretrained)
+    names = [task.name for task in tasks]
+    make = supergraph(names, config.attention_channels) if search == "contexts" else _fixed(config, names, genotype)
+    backbone = _backbone(config, names, branching, search == "branches")
     neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
     if config.distil_at == "finest":
         return MultiTaskNetwork(tasks, backbone, make, neck)
@@ -65,11 +94,20 @@ def build_network(
     return MultiTaskNetwork(tasks, backbone, neck=MultiScale(neck, make, tasks))
 
 
-def _distillation_factory(
-    config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None, search: bool
-) -> Callable[[int], Distillation]:
+def _backbone(
+    config: NetworkConfig, tasks: Sequence[str], branching: Branching | None, search: bool
+) -> Backbone | TaskBackbone:
+    backbone = build_backbone(config.backbone, config.pretrained)
     if search:
-        return supergraph(tasks, config.attention_channels)
+        return BranchSupergraph(backbone, tasks)
+    if branching is None and config.branching is None:
+        return backbone
+    return BranchedBackbone(
+        backbone, branching or resolve_branching(str(config.branching), tasks, len(backbone.stages()))
+    )
+
+
+def _fixed(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None) -> Callable[[int], Distillation]:
     if config.distillation != "atrc":
         if config.genotype is not None:
             raise UserError(

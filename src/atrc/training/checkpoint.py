@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from atrc.branching import Branching, Groups
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
@@ -32,6 +33,7 @@ class Checkpoint:
         recipe: The run's recipe as plain values.
         tasks: The tasks as plain values.
         genotype: Contexts by target and source; None without ATRC.
+        branching: Groups of tasks by stage; None where the backbone does not branch.
         layout: What the data set was.
         network: State of the network.
         training: State of optimiser and gradient scaler.
@@ -43,6 +45,7 @@ class Checkpoint:
     recipe: dict[str, Any]
     tasks: list[dict[str, Any]]
     genotype: dict[str, dict[str, str]] | None
+    branching: tuple[Groups, ...] | None
     layout: str
     network: dict[str, Any]
     training: dict[str, Any]
@@ -105,7 +108,9 @@ class Checkpoint:
         """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph."""
         config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
         genotype = Genotype(self.genotype) if self.genotype else None
-        network = build_network(config, self.read_tasks(), genotype, search=self.phase == "search")
+        branching = Branching(self.branching) if self.branching else None
+        space = self.recipe["search"]["space"] if self.phase == "search" else None
+        network = build_network(config, self.read_tasks(), genotype, branching, search=space)
         network.load_state_dict(self.network)
         return network.eval()
 

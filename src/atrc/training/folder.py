@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "genotype.json"
 
     @property
+    def branching(self) -> Path:
+        """The branching of the backbone, of a search the newest one."""
+        return self.path / "branching.json"
+
+    @property
     def results(self) -> Path:
         """The final metrics."""
         return self.path / "results.json"

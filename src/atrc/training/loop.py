@@ -29,6 +29,7 @@ from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
+from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
@@ -37,6 +38,8 @@ from atrc.training.losses import task_losses, total_loss
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.recipe import Recipe
 from atrc.training.sync_batch_norm import synchronise
+
+PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
 
 
 def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress: bool = True) -> dict[str, Result]:
@@ -95,10 +98,10 @@ class Fit:
         with fabric.rank_zero_first():
             self.tasks = with_centroids(self.train_set)
         torch.manual_seed(recipe.seed)
-        network = build_network(recipe.network, self.tasks, search=search)
+        network = build_network(recipe.network, self.tasks, search=recipe.search.space if search else None)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
-        self.phase = (SearchPhase if search else TrainPhase)(network, recipe)
+        self.phase = PHASES[recipe.search.space if search else None](network, recipe)
         self.plain_optimizer = self.phase.optimizer()
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
         self.start = self._resume()
@@ -235,13 +238,12 @@ class Fit:
             self.tables["val"].add(step, row)
             for name, value in row.items():
                 self.writer.add_scalar(f"val/{name}", value, step)
-            if genotype := self.phase.genotype(step):
-                genotype.save(self.folder.genotype)
+            self.phase.save_found(self.folder, step)
         return results
 
     def _save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
-            genotype = self.phase.genotype(step)
+            genotype, branching = self.phase.genotype(step), self.phase.branching()
             Checkpoint(
                 step=step,
                 seconds=time.perf_counter() - self.began,
@@ -249,6 +251,7 @@ class Fit:
                 recipe=self.recipe.to_dict(),
                 tasks=tasks_to_dicts(self.tasks),
                 genotype=genotype.contexts if genotype else None,  # type: ignore[arg-type]
+                branching=branching.groups if branching else None,
                 layout=self.train_set.layout,
                 network=self.phase.network.state_dict(),
                 training={

@@ -40,7 +40,12 @@ def test_every_verb_explains_itself(verb, capsys):
         (["train", "--network.backbne", "x"], "--network.backbne x; did you mean network.backbone?"),
         (["train", "--network.distil_at", "x"], "network.distil_at"),
         (["train", "--optim.steps", "many"], "optim.steps\": Expected a <class 'int'>. Got value: many"),
-        (["train", "--config", "nothere.yaml"], "File does not exist: '"),
+        (
+            ["train", "--config", "nothere.yaml"],
+            "no recipe 'nothere.yaml'; give a YAML file or one of backbone/convnext_tiny",
+        ),
+        (["train", "--config=network/all"], "no recipe 'network/all'"),
+        (["resources", "--studies", "[table9]"], "no study 'table9'; give a YAML file or one of table1"),
         (["train", "--data.root", "nothere"], "nothere: not a data set folder"),
         (["evaluate", "nothere.ckpt"], "nothere.ckpt: no such checkpoint"),
         (["demo", "--image", "nothere.jpg"], "nothere.jpg: no such file"),
@@ -56,6 +61,31 @@ def test_a_mistake_is_one_line_that_names_it(capsys, tmp_path, monkeypatch, argu
 def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
     (tmp_path / "r.yaml").write_text("optim:\n  stps: 3\n")
     assert "optim.stps" in fails(capsys, "train", "--config", str(tmp_path / "r.yaml"))
+
+
+def test_shipped_recipes_go_by_their_names(capsys, tmp_path):
+    said = fails(
+        capsys, "train", "--config", "data/nyud", "--config=network/global", "--data.root", str(tmp_path / "none")
+    )
+    assert "none: no such data set" in said or "none: not a data set" in said
+
+
+def test_resources_prints_our_counts_beside_the_papers(capsys, tmp_path):
+    study = tmp_path / "small.yaml"
+    study.write_text(
+        "title: Two rows\nlayout: nyud\nset: {data.crop: [64, 96]}\nrows:\n"
+        "  - {name: one each, single_task: true, paper: {parameters: 16.09, multiply_adds: 40.93}}\n"
+        "  - {name: together}\n"
+    )
+    main(["resources", "--studies", f"[{study}]", "--repeats", "1", "--json", "-"])
+    shown = capsys.readouterr()
+    rows = json.loads(shown.out)
+    assert [row["parameters"] for row in rows] == [16_097_716, 4_515_556]
+    assert rows[0]["multiply_adds"] > 2 * rows[1]["multiply_adds"]
+    assert rows[1]["latency"] > 0
+    assert (rows[0]["paper_parameters"], rows[1]["paper_parameters"]) == (16.09, None)
+    assert "Two rows; one image of 64x96" in shown.err
+    assert "16.10  16.09" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from atrc import __version__
 from atrc.app import verbs
 from atrc.errors import UserError
 from atrc.training.recipe import Recipe
+from atrc.training.recipe_files import recipe_path
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": verbs.demo,
@@ -38,7 +39,11 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     for name, verb in VERBS.items():
         summary = (verb.__doc__ or "").strip().split("\n")[0]
         sub = ArgumentParser(description=summary, exit_on_error=False)
-        sub.add_argument("--config", action=ActionConfigFile, help="YAML file of options; may be given several times.")
+        sub.add_argument(
+            "--config",
+            action=ActionConfigFile,
+            help="YAML file of options, or a shipped recipe such as network/global; of several, the later win.",
+        )
         if name in WITH_RECIPE:
             sub.add_class_arguments(Recipe, as_group=False)
             sub.add_argument(
@@ -53,11 +58,13 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a verb; user mistakes end with one line and exit status 2."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    verb = given[0] if given and given[0] in VERBS else None
     parser, parsers = make_parser()
     try:
-        options = parser.parse_args(given)
+        options = parser.parse_args(_find_recipes(given))
+    except UserError as error:
+        _fail(verb, str(error))
     except ArgumentError as error:
-        verb = given[0] if given and given[0] in VERBS else None
         _fail(verb, _one_line(str(error), parsers[verb] if verb else None))
     name = options.verb
     try:
@@ -72,6 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(verb: str | None, message: str) -> NoReturn:
     print(f"atrc {verb}: error: {message}" if verb else f"atrc: error: {message}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def _find_recipes(given: list[str]) -> list[str]:
+    """Let --config name a shipped recipe, such as network/global, as well as a file."""
+    found = list(given)
+    for i, word in enumerate(found):
+        if word.startswith("--config="):
+            found[i] = f"--config={recipe_path(word.removeprefix('--config='))}"
+        elif word == "--config" and i + 1 < len(found):
+            found[i + 1] = str(recipe_path(found[i + 1]))
+    return found
 
 
 def _one_line(message: str, parser: ArgumentParser | None) -> str:

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from atrc.distillation.atrc import ATRC, MakeBlock
 from atrc.distillation.base import Distillation, NoDistillation
+from atrc.distillation.combination import COMBINATIONS, combined_atrc
 from atrc.distillation.multi_scale import MultiScale
 from atrc.errors import UserError
 
-__all__ = ["ATRC", "DISTILLATIONS", "Distillation", "MakeBlock", "MultiScale", "NoDistillation", "build_distillation"]
+__all__ = [
+    "ATRC",
+    "COMBINATIONS",
+    "DISTILLATIONS",
+    "Distillation",
+    "MakeBlock",
+    "MultiScale",
+    "NoDistillation",
+    "build_distillation",
+    "combined_atrc",
+]
 
 # Tasks and channels c of their features -> module. ATRC is not among them: it needs a genotype.
 DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
     "none": lambda tasks, channels: NoDistillation(),
+    **{name: functools.partial(combined_atrc, name) for name in COMBINATIONS},
 }
 
 

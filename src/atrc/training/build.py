@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from atrc.backbones import Backbone, build_backbone
 from atrc.backbones.branched import BranchedBackbone, TaskBackbone
 from atrc.branching import Branching
-from atrc.distillation import ATRC, Distillation, MultiScale, build_distillation
+from atrc.distillation import ATRC, COMBINATIONS, Distillation, MultiScale, build_distillation, combined_atrc
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.necks import FPM, build_neck
@@ -114,7 +114,15 @@ def _fixed(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | Non
                 f"network.genotype {config.genotype} goes with network.distillation atrc, not with "
                 f"{config.distillation}; leave one of them out"
             )
-        return functools.partial(build_distillation, config.distillation, tasks)
+        if config.distillation not in COMBINATIONS:
+            return functools.partial(build_distillation, config.distillation, tasks)
+        return functools.partial(
+            combined_atrc,
+            config.distillation,
+            tasks,
+            attention_channels=config.attention_channels,
+            dropout=config.dropout,
+        )
     if genotype is None and config.genotype is None:
         raise UserError("network.distillation atrc needs network.genotype: a file, a published name or a context")
     fixed = genotype or resolve_genotype(str(config.genotype), tasks)

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, PUBLISHED, Genotype, SearchSpace
+from atrc.genotype import CONTEXTS, PUBLISHED, Genotype, SearchSpace, block_agreement, mean_agreement
 
 TASKS = ("semseg", "depth", "normals")
 
@@ -64,6 +64,46 @@ def test_agreement_is_the_share_of_equal_pairs():
     assert one.agreement(other) == other.agreement(one) == 0.75
     with pytest.raises(UserError, match="different tasks"):
         one.agreement(Genotype.uniform(["a"], "global"))
+
+
+def rows(*contexts):
+    """Make a genotype of two tasks, row by row."""
+    return Genotype({"a": {"a": contexts[0], "b": contexts[1]}, "b": {"a": contexts[2], "b": contexts[3]}})
+
+
+RUNS = [
+    rows("global", "s_label", "none", "local"),
+    rows("global", "s_label", "local", "t_label"),
+    rows("global", "none", "none", "global"),
+    rows("global", "s_label", "none", "none"),
+]
+
+
+def test_mean_agreement_is_over_all_pairs_of_runs_by_hand():
+    # Runs 1-2, 1-3, 1-4, 2-3, 2-4, 3-4 agree in 2, 2, 3, 1, 2 and 2 of 4 blocks.
+    assert mean_agreement(RUNS) == pytest.approx((2 + 2 + 3 + 1 + 2 + 2) / 24)
+    assert mean_agreement(RUNS[:2]) == RUNS[0].agreement(RUNS[1])
+    assert mean_agreement(RUNS[::-1]) == mean_agreement(RUNS)
+
+
+def test_block_agreement_by_hand_and_its_mean():
+    agreement = block_agreement(RUNS)
+    assert agreement == {"a": {"a": 1, "b": 3 / 6}, "b": {"a": 3 / 6, "b": 0}}
+    assert sum(sum(row.values()) for row in agreement.values()) / 4 == pytest.approx(mean_agreement(RUNS))
+
+
+def test_random_genotypes_agree_by_chance():
+    # One in five off the diagonal, one in four on it: (12 / 5 + 4 / 4) / 16 for four tasks.
+    drawn = [Genotype.random("abcd", seed) for seed in range(60)]
+    assert mean_agreement(drawn) == pytest.approx(0.2125, abs=0.01)
+
+
+@pytest.mark.parametrize("agreement", [mean_agreement, block_agreement])
+def test_agreement_needs_two_runs_of_the_same_tasks(agreement):
+    with pytest.raises(UserError, match="needs two genotypes or more, got 1"):
+        agreement(RUNS[:1])
+    with pytest.raises(UserError, match="different tasks"):
+        agreement([*RUNS, Genotype.uniform(["a"], "global")])
 
 
 @pytest.mark.parametrize(

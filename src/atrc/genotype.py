@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -166,6 +167,47 @@ class Genotype:
         lines = ["target".ljust(width) + "".join(s.ljust(width) for s in self.sources)]
         lines += [t.ljust(width) + "".join(c.ljust(width) for c in row.values()) for t, row in self.contexts.items()]
         return "\n".join(line.rstrip() for line in lines)
+
+
+def mean_agreement(genotypes: Sequence[Genotype]) -> float:
+    """Return the agreement, in [0, 1], averaged over all pairs of genotypes: how reliable a search is.
+
+    >>> runs = [Genotype.uniform(["semseg", "depth"], context) for context in ("global", "global", "local")]
+    >>> round(mean_agreement(runs), 3)  # one pair of three agrees
+    0.333
+
+    Source: Sec. 4.4 (percentage agreement between all pairs of search runs).
+
+    Raises:
+        UserError: Fewer than two genotypes, or genotypes of different tasks.
+    """
+    pairs = _run_pairs(genotypes)
+    return sum(one.agreement(other) for one, other in pairs) / len(pairs)
+
+
+def block_agreement(genotypes: Sequence[Genotype]) -> dict[str, dict[str, float]]:
+    """Return, by target and source, the share of pairs of genotypes that chose the same context there.
+
+    The mean over all blocks is `mean_agreement`.
+
+    Source: Sec. 4.4 (percentage agreement between all pairs of search runs).
+
+    Raises:
+        UserError: Fewer than two genotypes, or genotypes of different tasks.
+    """
+    pairs, first = _run_pairs(genotypes), genotypes[0]
+    return {
+        t: {s: sum(one[t, s] == other[t, s] for one, other in pairs) / len(pairs) for s in first.sources}
+        for t in first.targets
+    }
+
+
+def _run_pairs(genotypes: Sequence[Genotype]) -> list[tuple[Genotype, Genotype]]:
+    if len(genotypes) < 2:
+        raise UserError(f"agreement is between runs: it needs two genotypes or more, got {len(genotypes)}")
+    for other in genotypes[1:]:
+        genotypes[0].agreement(other)  # refuses other tasks
+    return list(itertools.combinations(genotypes, 2))
 
 
 def _parse(content: object) -> tuple[dict[str, dict[str, str]], int]:

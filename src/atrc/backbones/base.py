@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+
+from atrc.errors import UserError
+
+# b batch, c channels, h w image
 
 
 class Backbone(nn.Module, abc.ABC):
@@ -27,3 +33,37 @@ class Backbone(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         """Return the levels."""
+
+    def stages(self) -> list[nn.Module]:
+        """Return the backbone cut into modules that run one after the other, for networks that branch in between.
+
+        Each maps a list of tensors to a list of tensors; the first gets `[image]`, the last returns the levels:
+
+            state = [image]
+            for stage in backbone.stages():
+                state = stage(state)
+
+        equals `backbone(image)`. A stage leaves the list it gets as it is, so several may go on from one list. The
+        stages are made anew by every call and share the backbone's parameters; copy them to have others.
+
+        Raises:
+            UserError: The backbone is not made of stages.
+        """
+        raise UserError(
+            f"a {type(self).__name__} backbone is not made of stages, so it cannot branch; "
+            "HRNet, ResNet, ConvNeXt and Swin are"
+        )
+
+
+def pad(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:
+    """Pad below and to the right, with the mean colour (0), to multiples of a number of pixels."""
+    h, w = image.shape[-2:]
+    return F.pad(image, (0, -w % multiple, 0, -h % multiple))
+
+
+def crop(
+    levels: Sequence[Float[Tensor, "b _ _ _"]], strides: Sequence[int], image: Float[Tensor, "b _ h w"]
+) -> list[Float[Tensor, "b _ _ _"]]:
+    """Cut from the levels of a padded image what belongs to the image; sizes round up."""
+    h, w = image.shape[-2:]
+    return [level[..., : -(-h // s), : -(-w // s)] for level, s in zip(levels, strides, strict=True)]

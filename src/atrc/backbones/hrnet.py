@@ -5,21 +5,26 @@ from __future__ import annotations
 from jaxtyping import Float
 from timm.models import FeatureInfo
 from timm.models.hrnet import HighResolutionModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from atrc.backbones.base import Backbone
 from atrc.backbones.timm import create_timm
 
 
-def hrnet18(pretrained: bool = False) -> HRNet:
+def hrnet18(pretrained: bool | str = False) -> HRNet:
     """HRNetV2-W18-small, the paper's HRNet18."""
     return HRNet("hrnet_w18_small_v2", pretrained)
+
+
+def hrnet48(pretrained: bool | str = False) -> HRNet:
+    """HRNetV2-W48, the paper's HRNet48."""
+    return HRNet("hrnet_w48", pretrained)
 
 
 class HRNet(Backbone):
     """HRNet's four levels before any classification head. Source: Sec. 4.1 (Backbones)."""
 
-    def __init__(self, timm_name: str, pretrained: bool) -> None:
+    def __init__(self, timm_name: str, pretrained: bool | str) -> None:
         super().__init__()
         self.model = create_timm(
             timm_name, pretrained, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
@@ -32,6 +37,29 @@ class HRNet(Backbone):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         return self.model(image)
+
+    def stages(self) -> list[nn.Module]:
+        """The stem with HRNet's first stage, then the stages of two, three and four resolutions."""
+        part = self.model.get_submodule
+        stem = (part(name) for name in ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1"))
+        return [_Stem(*stem), *(_Stage(part(f"transition{i}"), part(f"stage{i + 1}")) for i in (1, 2, 3))]
+
+
+class _Stem(nn.Sequential):
+    def forward(self, state: list[Tensor]) -> list[Tensor]:
+        return [super().forward(state[0])]
+
+
+class _Stage(nn.Module):
+    """A transition that adds a coarser branch, made of the coarsest one there is, and exchange units."""
+
+    def __init__(self, transition: nn.Module, exchanges: nn.Module) -> None:
+        super().__init__()
+        self.transition, self.exchanges = transition, exchanges
+
+    def forward(self, state: list[Tensor]) -> list[Tensor]:
+        steps = enumerate(self.transition.children())
+        return self.exchanges([state[i] if isinstance(step, nn.Identity) else step(state[-1]) for i, step in steps])
 
 
 class _AnySizeExchange(HighResolutionModule):

@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from atrc.data.cache import cached
 from atrc.data.dataset import MultiTaskDataset
+from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals
+
+# n normals, r centroids
 
 IMAGES, PIXELS = 200, 500  # enough normals: 100,000 in all
 
 
 def normal_centroids(dataset: MultiTaskDataset, count: int = 40, seed: int = 0) -> Float[np.ndarray, "r 3"]:
-    """Return the centroids of a split's normals, computed once and kept beside the data where that is writable.
+    """Return the centroids of a split's normals, computed once and kept beside the data.
 
     Source: Sec. 3.2.3 (k-means on the unit sphere; 40 centroids in the released settings).
+
+    Raises:
+        UserError: The split has no valid normal.
     """
-    key = {
-        "images": len(dataset),
-        "first": dataset.ids[0],
-        "last": dataset.ids[-1],
-        "count": count,
-        "seed": seed,
-    }
-    cache = dataset.root / "normal_centroids.json"
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-        if content["key"] == key:
-            return np.array(content["centroids"])
-    except (OSError, ValueError, KeyError):
-        pass
-    centroids = spherical_k_means(sample_normals(dataset, seed), count, seed).round(6)
-    try:
-        partial = cache.with_suffix(".partial")
-        partial.write_text(json.dumps({"key": key, "centroids": centroids.tolist()}), encoding="utf-8")
-        partial.replace(cache)
-    except OSError:
-        pass  # a read-only data set: they are computed again next time
-    return centroids
+
+    def compute() -> list[list[float]]:
+        return spherical_k_means(sample_normals(dataset, seed), count, seed).round(6).tolist()
+
+    def parse(value: Any) -> Float[np.ndarray, "r 3"]:
+        centroids = np.array(value, np.float64)
+        if centroids.shape != (count, 3) or not np.allclose(np.linalg.norm(centroids, axis=1), 1, atol=1e-4):
+            raise ValueError("no unit vectors")
+        return centroids
+
+    name = f"{count} centroids, seed {seed}, {IMAGES} images, {PIXELS} pixels of each"
+    return cached(dataset, name, _task(dataset), compute, parse)
 
 
 def sample_normals(dataset: MultiTaskDataset, seed: int) -> Float[np.ndarray, "n 3"]:
-    """Draw valid normals from images of the split."""
-    task = next(task for task in dataset.tasks if isinstance(task, SurfaceNormals))
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(dataset))[:IMAGES]
-    drawn = []
-    for index in chosen:
+    """Draw valid normals from images of the split that have any.
+
+    Raises:
+        UserError: There are none.
+    """
+    task, rng = _task(dataset), np.random.default_rng(seed)
+    drawn: list[np.ndarray] = []
+    for index in rng.permutation(len(dataset)):
         normals, valid = dataset.read_label(task, dataset.ids[index])
-        rows = normals.transpose(1, 2, 0)[valid]
-        drawn.append(rows[rng.integers(len(rows), size=min(PIXELS, len(rows)))] if len(rows) else rows)
+        if len(rows := normals.transpose(1, 2, 0)[valid]):
+            drawn.append(rows[rng.integers(len(rows), size=min(PIXELS, len(rows)))])
+        if len(drawn) == IMAGES:
+            break
+    if not drawn:
+        raise UserError(
+            f"{dataset.root}: no image of the {dataset.split} split has a valid normal, so the label regions of "
+            "normals are unknown; check the labels, or leave 'normals' out of data.tasks"
+        )
     return np.concatenate(drawn)
+
+
+def _task(dataset: MultiTaskDataset) -> SurfaceNormals:
+    return next(task for task in dataset.tasks if isinstance(task, SurfaceNormals))
 
 
 def spherical_k_means(

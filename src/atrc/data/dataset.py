@@ -63,9 +63,9 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
     def read_label(self, task: Task, id: str) -> Label:
         """Return the truth of a task, (h w) or (3 h w), and where it is valid."""
 
+    @abc.abstractmethod
     def label_files(self, task: Task, id: str) -> list[Path]:
         """Return the files that decide a label: what is computed from it holds until one of them changes."""
-        return []
 
     def __len__(self) -> int:
         return len(self.ids)

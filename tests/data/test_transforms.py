@@ -1,103 +1,251 @@
+"""Laws of the joint transforms for all six tasks, and of the order of images."""
+
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as TF
 
-from atrc.data.centroids import normal_centroids, sample_normals, spherical_k_means
 from atrc.data.layouts import open_dataset
 from atrc.data.sample import Sample, collate, map_tensors
 from atrc.data.sampling import Augmented, EverySampler, StepSampler
-from atrc.data.transforms import RandomCrop, RandomFlip, RandomScale, collate_padded, pad, training_transform
-from atrc.tasks.depth import DepthMap
-from atrc.tasks.normals import NormalMap
+from atrc.data.transforms import (
+    PAD,
+    RandomFlip,
+    RandomScaledCrop,
+    collate_padded,
+    pad,
+    training_transform,
+)
+from atrc.tasks import TASKS, Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
+from atrc.tasks.maps import LabelMap, resize_nearest
 from folders import scene
 
+H, W = 48, 64
+CENTROIDS = ((0.6, 0.0, 0.8), (-0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+ALL = {
+    "semseg": SemanticSegmentation(num_classes=7),
+    "human_parts": HumanParts(),
+    "sal": Saliency(),
+    "normals": SurfaceNormals(centroids=CENTROIDS),
+    "edge": Boundaries(),
+    "depth": Depth(),
+}
+each_task = pytest.mark.parametrize("task", ALL.values(), ids=ALL)
 
-def make_sample(seed: int = 0, h: int = 48, w: int = 64) -> Sample:
+
+def make_sample(seed: int = 0, h: int = H, w: int = W) -> Sample:
+    """Draw a scene with the labels of all tasks, each valid at random places of its own."""
     drawn = scene(seed, h, w)
-    truth = {
-        "semseg": tv_tensors.Mask(torch.from_numpy(drawn["semseg"])),
-        "depth": DepthMap(torch.from_numpy(drawn["depth"])),
-        "normals": NormalMap(torch.from_numpy(drawn["normals"].transpose(2, 0, 1).copy())),
-        "edge": tv_tensors.Mask(torch.from_numpy(drawn["edge"])),
+    drawn |= {"human_parts": drawn["semseg"] * 3, "sal": (drawn["semseg"] == 2).astype(np.uint8)}
+    drawn["normals"] = drawn["normals"].transpose(2, 0, 1).copy()
+    g = torch.Generator().manual_seed(seed)
+    return {
+        "id": str(seed),
+        "size": (h, w),
+        "image": tv_tensors.Image(torch.from_numpy(drawn["image"].transpose(2, 0, 1).copy())),
+        "truth": {name: task.truth_type(torch.from_numpy(drawn[name])) for name, task in ALL.items()},
+        "valid": {name: LabelMap(torch.rand(h, w, generator=g) < 0.8) for name in ALL},
     }
-    valid = {task: tv_tensors.Mask(torch.rand(h, w) < 0.8) for task in truth}
-    image = tv_tensors.Image(torch.from_numpy(drawn["image"].transpose(2, 0, 1).copy()))
-    return {"id": str(seed), "size": (h, w), "image": image, "truth": truth, "valid": valid}
+
+
+def positions(sample: Sample) -> Sample:
+    """Return the sample with the position y * W + x in the place of its classes, known everywhere."""
+    index = LabelMap(torch.arange(H * W, dtype=torch.int32).view(H, W))
+    everywhere = LabelMap(torch.ones(H, W, dtype=torch.bool))
+    return {**sample, "truth": sample["truth"] | {"at": index}, "valid": sample["valid"] | {"at": everywhere}}
+
+
+def plain(sample: Sample) -> Sample:
+    return map_tensors(sample, lambda x: x.as_subclass(Tensor))
+
+
+def flip(sample: Sample) -> Sample:
+    return map_tensors(sample, TF.horizontal_flip)
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    matches = []
+    for key in ("truth", "valid"):
+        matches += [torch.equal(one[key][task], other[key][task]) for task in one[key]]
+    return torch.equal(one["image"], other["image"]) and all(matches)
+
+
+def test_every_task_is_covered():
+    assert set(ALL) == set(TASKS)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.floats(0.4, 2.5))
-def test_labels_resize_by_nearest_neighbour_and_depth_by_the_scale(seed, factor):
-    sample = make_sample(seed)
-    scaled = RandomScale((factor, factor))(sample)
-    assert scaled["image"].shape[-2:] == (round(48 * factor), round(64 * factor))
-    assert set(scaled["truth"]["semseg"].unique().tolist()) <= set(sample["truth"]["semseg"].unique().tolist())
-    assert {v.dtype for v in scaled["valid"].values()} == {torch.bool}
-    h, w = scaled["image"].shape[-2:]
-    true_factor = (h * w / (48 * 64)) ** 0.5
-    allowed = sample["truth"]["depth"].unique() / true_factor
-    assert torch.isclose(scaled["truth"]["depth"].unique()[:, None], allowed[None]).any(1).all()
-    lengths = scaled["truth"]["normals"].norm(dim=0)
-    torch.testing.assert_close(lengths.as_subclass(torch.Tensor), torch.ones(h, w))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6), st.integers(8, 90), st.integers(8, 90))
-def test_a_crop_keeps_everything_aligned_and_padding_is_valid_nowhere(seed, h, w):
+@given(st.integers(0, 10**6), st.integers(4, 90), st.integers(4, 90), st.floats(0.4, 2.5), st.booleans())
+def test_after_any_augmentation_all_belongs_to_the_pixel_that_it_came_from(seed, h, w, factor, flips):
     torch.manual_seed(seed)
-    sample = make_sample(seed)
-    index = torch.arange(48 * 64).view(48, 64)
-    sample["truth"]["semseg"] = tv_tensors.Mask(index)
-    sample["valid"]["semseg"] = tv_tensors.Mask(torch.ones(48, 64, dtype=torch.bool))
-    cropped = RandomCrop((h, w))(sample)
-    assert cropped["image"].shape == (3, h, w)
-    cropped = map_tensors(cropped, lambda x: x.as_subclass(torch.Tensor))
-    valid = cropped["valid"]["semseg"]
-    assert valid.sum() == min(h, 48) * min(w, 64)
-    chosen = cropped["truth"]["semseg"][valid]
-    depth = sample["truth"]["depth"].as_subclass(torch.Tensor).flatten()[chosen]
-    torch.testing.assert_close(cropped["truth"]["depth"][valid], depth)
-    colours = sample["image"].as_subclass(torch.Tensor).flatten(1)[:, chosen]
-    assert torch.equal(cropped["image"][:, valid], colours)
+    before = positions(make_sample(seed))
+    after = RandomScaledCrop((h, w), (factor, factor))(before)
+    before, after = plain(before), plain(flip(after) if flips else after)
+    assert after["image"].shape == (3, h, w)
+    inside = after["valid"]["at"]
+    at = after["truth"]["at"][inside].long()
+    for task in ALL:
+        came_valid = before["valid"][task].flatten()[at]
+        assert torch.equal(after["valid"][task][inside], came_valid)
+        assert not after["valid"][task][~inside].any()
+        truth, came = after["truth"][task][..., inside], before["truth"][task].flatten(-2)[..., at]
+        if task == "depth":
+            ratio = came / truth
+            torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
+        elif task == "normals":
+            assert torch.equal(truth, came * torch.tensor([-1.0 if flips else 1, 1, 1]).view(3, 1))
+            torch.testing.assert_close(truth.norm(dim=0), torch.ones(truth.shape[1]))
+        else:
+            assert torch.equal(truth, came)
+    assert set(after["image"][:, ~inside].unique().tolist()) <= set(PAD)
 
 
-def test_a_crop_avoids_that_one_class_fills_it():
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.4, 2.5), st.booleans())
+def test_depth_is_divided_by_the_scale_that_was_really_taken(seed, factor, crops):
+    torch.manual_seed(seed)
+    size = (24, 30) if crops else (200, 200)
+    before = positions(make_sample())
+    after = plain(RandomScaledCrop(size, (factor, factor))(before))
+    inside = after["valid"]["at"]
+    at, h, w = after["truth"]["at"][inside].long(), int(inside[:, 0].sum()), int(inside[0].sum())
+    if not crops:
+        assert (h, w) == (round(H * factor), round(W * factor))
+    scale = before["truth"]["depth"].as_subclass(Tensor).flatten()[at] / after["truth"]["depth"][inside]
+    rounding = 0.5 * factor / min(size) if crops else 0.5 / (H * factor)  # half a pixel of the window, or of the whole
+    assert float(scale.mean()) == pytest.approx(factor, rel=1.1 * rounding)
+    if factor > 1:  # every source pixel of the window is seen
+        window = at.div(W, rounding_mode="floor").unique().numel() * at.remainder(W).unique().numel()
+        assert float(scale.mean()) == pytest.approx((h * w / window) ** 0.5, rel=1e-5)
+
+
+def test_labels_lie_on_the_image_without_a_shift():
+    ramp = torch.arange(W, dtype=torch.uint8) * 3
+    sample = positions(make_sample())
+    sample["image"] = tv_tensors.Image(ramp.expand(3, H, W).contiguous())
+    shifts = []
+    for _ in range(60):
+        after = plain(RandomScaledCrop((40, 40), (0.5, 2.0))(sample))
+        inside = after["valid"]["at"]
+        off = after["image"][0][inside].float() / 3 - after["truth"]["at"][inside].remainder(W)
+        assert off.abs().max() <= 0.5 + 0.5 / 3 + 1e-3  # half a pixel of the nearest, half a level of rounding
+        shifts.append(float(off.mean()))
+    assert abs(np.mean(shifts)) < 0.05
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 10**6))
+def test_the_nearest_pixel_is_the_one_that_holds_the_centre(old, new, seed):
+    values = torch.from_numpy(np.random.default_rng(seed).integers(0, 200, (2, old, 3)).astype(np.uint8))
+    rows = [int((Fraction(2 * i + 1, 2) * old) // new) for i in range(new)]
+    assert torch.equal(resize_nearest(values, (new, 3)), values[:, rows])
+    assert torch.equal(resize_nearest(values.mT, (3, new)), values.mT[..., rows])
+
+
+@each_task
+def test_a_resize_keeps_a_truths_type_and_invents_no_values(task):
+    truth = make_sample()["truth"][task.name]
+    resized = TF.resize(truth, [37, 90])
+    assert type(resized) is task.truth_type
+    assert resized.dtype == truth.dtype
+    known = truth.unique() if task.name != "depth" else truth.unique() / (37 * 90 / (H * W)) ** 0.5
+    found = resized.unique()
+    assert torch.isclose(found[:, None].double(), known[None].double(), rtol=1e-6).any(1).all()
+
+
+def test_half_of_the_samples_are_flipped():
     sample = make_sample()
-    labels = torch.zeros(48, 64, dtype=torch.uint8)
+    flips = [equal(RandomFlip()(sample), flip(sample)) for _ in range(100)]
+    assert 30 < sum(flips) < 70
+
+
+def test_flipping_twice_is_the_identity_and_flips_all():
+    sample = make_sample()
+    flipped = flip(sample)
+    assert equal(flip(flipped), sample)
+    assert torch.equal(flipped["image"], sample["image"].flip(-1))
+    assert all(torch.equal(flipped["valid"][task], sample["valid"][task].flip(-1)) for task in ALL)
+    for task in set(ALL) - {"normals"}:
+        assert torch.equal(flipped["truth"][task], sample["truth"][task].flip(-1))
+
+
+def test_a_flip_negates_the_x_of_normals_and_leaves_the_original():
+    truth = make_sample()["truth"]["normals"].as_subclass(Tensor)
+    kept = truth.clone()
+    flipped = TF.horizontal_flip(SurfaceNormals.truth_type(truth)).as_subclass(Tensor)
+    assert torch.equal(flipped[0], -truth[0].flip(-1))
+    assert torch.equal(flipped[1:], truth[1:].flip(-1))
+    assert torch.equal(truth, kept)
+
+
+@each_task
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_a_flip_commutes_with_label_regions_and_colours(task, seed):
+    truth = make_sample(seed)["truth"][task.name]
+    flipped = TF.horizontal_flip(truth).as_subclass(Tensor)
+    truth = truth.as_subclass(Tensor)
+    regions, mirrored = task.region_labels(truth[None])[0].long(), task.region_labels(flipped[None])[0].long()
+    swap = torch.tensor([1, 0, 2, 3]) if task.name == "normals" else torch.arange(task.regions)  # x and -x
+    assert torch.equal(mirrored, swap[regions].flip(-1))
+    colours, mirrored = task.colour(truth.numpy())[:, ::-1].astype(int), task.colour(flipped.numpy()).astype(int)
+    if task.name == "normals":
+        colours[..., 0] = 255 - colours[..., 0]
+    assert abs(mirrored - colours).max() <= (task.name == "normals")  # 127.5 is rounded to even
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_a_crop_is_refused_where_one_class_takes_more_than_three_quarters_of_what_is_valid(seed, share):
+    g = torch.Generator().manual_seed(seed)
+    sample = make_sample()
+    sample["truth"]["semseg"] = LabelMap((torch.rand(H, W, generator=g) < share).to(torch.uint8) * 3)
+    sample["valid"]["semseg"] = LabelMap(torch.rand(H, W, generator=g) < torch.rand(2, generator=g)[0])
+    labels = sample["truth"]["semseg"][sample["valid"]["semseg"]].numpy()
+    taken = max(np.unique(labels, return_counts=True)[1], default=0)
+    window = slice(0, H), slice(0, W)
+    assert RandomScaledCrop((H, W), limited="semseg")._varied(sample, window) is bool(taken <= 0.75 * len(labels))
+    assert RandomScaledCrop((H, W))._varied(sample, window)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 1.6])
+def test_a_crop_avoids_that_one_class_fills_it(factor):
+    sample = make_sample()
+    labels = torch.zeros(H, W, dtype=torch.uint8)
     labels[:, 48:] = 1
-    sample["truth"]["semseg"] = tv_tensors.Mask(labels)
-    sample["valid"]["semseg"] = tv_tensors.Mask(torch.ones(48, 64, dtype=torch.bool))
+    sample["truth"]["semseg"] = LabelMap(labels)
+    sample["valid"]["semseg"] = LabelMap(torch.ones(H, W, dtype=torch.bool))
     shares = []
     for _ in range(60):
-        cropped = RandomCrop((48, 24), "semseg", tries=200)(sample)["truth"]["semseg"]
+        cropped = RandomScaledCrop((32, 16), (factor, factor), "semseg", tries=200)(sample)["truth"]["semseg"]
         shares.append(float(torch.bincount(cropped.flatten()).max() / cropped.numel()))
-    assert max(shares) <= 0.75
+    assert max(shares) <= 0.75 + 0.5 / 16  # half a column more or less is drawn after the count
 
 
-def test_flipping_flips_all_and_negates_the_x_of_normals():
-    sample = make_sample()
+def test_the_window_may_lie_anywhere():
     torch.manual_seed(0)
-    flipped = next(f for f in (RandomFlip()(sample) for _ in range(20)) if f is not sample)
-    assert torch.equal(flipped["image"], sample["image"].flip(-1))
-    assert torch.equal(flipped["valid"]["depth"], sample["valid"]["depth"].flip(-1))
-    expected = sample["truth"]["normals"].flip(-1) * torch.tensor([-1.0, 1, 1]).view(3, 1, 1)
-    assert torch.equal(flipped["truth"]["normals"], expected)
+    before = positions(make_sample())
+    corners = [int(RandomScaledCrop((40, 50))(before)["truth"]["at"][0, 0]) for _ in range(600)]
+    assert {corner // W for corner in corners} == set(range(9))
+    assert {corner % W for corner in corners} == set(range(15))
 
 
-def test_the_photometric_distortion_touches_the_image_alone():
-    sample = make_sample()
-    chain = training_transform((48, 64), (1.0, 1.0))
-    changed = 0
-    for seed in range(6):
+def test_the_same_seed_gives_the_same_sample_and_leaves_the_original():
+    sample, kept = make_sample(), make_sample()
+    chain = training_transform((32, 40), limited="semseg")
+    drawn = []
+    for seed in (0, 1, 0):
         torch.manual_seed(seed)
-        result = chain(sample)
-        labels = result["truth"]["semseg"]
-        assert torch.equal(labels, sample["truth"]["semseg"]) or torch.equal(labels, sample["truth"]["semseg"].flip(-1))
-        changed += not torch.equal(result["image"], sample["image"])
-    assert changed >= 4
+        drawn.append(chain(sample))
+    assert equal(drawn[0], drawn[2])
+    assert not equal(drawn[0], drawn[1])
+    assert equal(sample, kept)
 
 
 def test_evaluation_pads_at_the_right_and_the_bottom():
@@ -140,30 +288,3 @@ def test_augmentation_depends_on_its_seed_alone_and_leaves_the_global_state(nyud
     assert not torch.equal(one["image"], other["image"])
     assert torch.equal(torch.get_rng_state(), state)
     assert collate([one, other])["image"].shape == (2, 3, 32, 32)
-
-
-def test_k_means_finds_clusters_on_the_sphere():
-    rng = np.random.default_rng(0)
-    centres = np.eye(3)
-    points = np.repeat(centres, 50, 0) + rng.normal(0, 0.05, (150, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    found = spherical_k_means(points, 3, seed=0)
-    assert np.allclose(np.linalg.norm(found, axis=1), 1)
-    assert np.sort((found @ centres.T).max(0)).min() > 0.99
-
-
-def test_centroids_are_computed_once_and_again_when_the_data_changes(tmp_path):
-    from folders import write_nyud
-
-    root = write_nyud(tmp_path / "NYUD_MT")
-    dataset = open_dataset(root, "train")
-    first = normal_centroids(dataset, 3)
-    cache = root / "normal_centroids.json"
-    stamp = cache.stat().st_mtime_ns
-    assert np.array_equal(normal_centroids(dataset, 3), first)
-    assert cache.stat().st_mtime_ns == stamp
-    dataset.ids.pop()
-    normal_centroids(dataset, 3)
-    assert cache.stat().st_mtime_ns != stamp
-    nearest = (sample_normals(dataset, 0) @ first.T).max(1)
-    assert nearest.mean() == pytest.approx(1, abs=0.05)

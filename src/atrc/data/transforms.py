@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as TF
 
+from atrc.data.photometric import distort
 from atrc.data.sample import Batch, Sample, collate, map_tensors
 
 Transform = Callable[[Sample], Sample]
-PAD = (124, 116, 104)  # ImageNet's mean colour [0..255]: close to 0 once a backbone normalises
+# ImageNet's mean colour [0..255]: 0 once most backbones normalise, and within a fifth of a deviation of 0 for those
+# that normalise by 1/2. One for all, since no loss or metric reads padding: a batch does not depend on the network.
+PAD = (124, 116, 104)
 
 
 def training_transform(
@@ -32,7 +34,7 @@ def training_transform(
         scale: Range of the scale.
         limited: The task of whose labels none may take more than 75 % of a crop.
     """
-    return Chain((RandomScale(scale), RandomCrop(crop, limited), RandomFlip(), PhotometricDistortion()))
+    return Chain((RandomScaledCrop(crop, scale, limited), RandomFlip(), PhotometricDistortion()))
 
 
 @dataclass(frozen=True)
@@ -48,49 +50,54 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class RandomScale:
-    """Resize by a factor drawn uniformly; depth is divided by it."""
+class RandomScaledCrop:
+    """Resize by a factor drawn uniformly, crop at random, and pad what is too small; depth is divided by the factor.
 
-    scale: tuple[float, float]
+    No label of `limited` takes more than `max_share` of the valid part of a crop, unless `tries` places did not do.
 
-    def __call__(self, sample: Sample) -> Sample:
-        low, high = self.scale
-        factor = float(torch.empty(()).uniform_(low, high))
-        h, w = sample["image"].shape[-2:]
-        size = [max(1, round(h * factor)), max(1, round(w * factor))]
-        return map_tensors(sample, lambda x: TF.resize(x, size, antialias=False))
-
-
-@dataclass(frozen=True)
-class RandomCrop:
-    """Crop at random, padding what is too small, so that no label of `limited` takes over `max_share` of it."""
+    What will not be seen need not be resized: the crop's window is cut out at whole pixels first. So the factor along
+    an axis is off by what rounds the window, at most half a pixel in its length; depth is divided by the actual one.
+    """
 
     size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
     limited: str | None = None
     max_share: float = 0.75
     tries: int = 10
 
     def __call__(self, sample: Sample) -> Sample:
-        sample = pad(sample, self.size)
-        top, left = self._place(sample)
-        return map_tensors(sample, lambda x: TF.crop(x, top, left, *self.size))
+        factor = float(torch.empty(()).uniform_(*self.scale))
+        h, w = sample["image"].shape[-2:]
+        (height, tall), (width, wide) = _window(h, self.size[0], factor), _window(w, self.size[1], factor)
+        top, left = self._place(sample, height, width)
+        sample = map_tensors(sample, lambda x: TF.crop(x, top, left, height, width))
+        if (height, width) != (tall, wide):
+            sample = map_tensors(sample, lambda x: TF.resize(x, [tall, wide], antialias=False))
+        return pad(sample, self.size)
 
-    def _place(self, sample: Sample) -> tuple[int, int]:
+    def _place(self, sample: Sample, height: int, width: int) -> tuple[int, int]:
         h, w = sample["image"].shape[-2:]
         for _ in range(self.tries):
-            top = int(torch.randint(h - self.size[0] + 1, ()))
-            left = int(torch.randint(w - self.size[1] + 1, ()))
-            if self._varied(sample, top, left):
+            top = int(torch.randint(h - height + 1, ()))
+            left = int(torch.randint(w - width + 1, ()))
+            if self._varied(sample, (slice(top, top + height), slice(left, left + width))):
                 break
         return top, left
 
-    def _varied(self, sample: Sample, top: int, left: int) -> bool:
+    def _varied(self, sample: Sample, window: tuple[slice, slice]) -> bool:
         if self.limited is None:
             return True
-        window = slice(top, top + self.size[0]), slice(left, left + self.size[1])
-        labels = sample["truth"][self.limited][window][sample["valid"][self.limited][window]]
-        counts = torch.bincount(labels.flatten())
-        return len(labels) == 0 or int(counts.max()) <= self.max_share * len(labels)
+        labels, valid = (sample[key][self.limited][window].as_subclass(Tensor) for key in ("truth", "valid"))
+        limit = self.max_share * int(valid.sum())
+        if int(torch.bincount(labels.flatten()).max()) <= limit:  # without the mask: sooner known, and enough
+            return True
+        return int(torch.bincount(labels[valid], minlength=1).max()) <= limit
+
+
+def _window(length: int, crop: int, factor: float) -> tuple[int, int]:
+    """Return a window's length before and after the resize."""
+    full = max(1, round(length * factor))
+    return (length, full) if full <= crop else (min(length, max(1, round(crop / factor))), crop)
 
 
 @dataclass(frozen=True)
@@ -101,14 +108,32 @@ class RandomFlip:
         return map_tensors(sample, TF.horizontal_flip) if torch.rand(()) < 0.5 else sample
 
 
+@dataclass(frozen=True)
 class PhotometricDistortion:
-    """Distort brightness, contrast, saturation and hue of the image alone."""
+    """Distort brightness, contrast, saturation and hue of the image alone, and permute its channels.
 
-    def __init__(self) -> None:
-        self.distort = v2.RandomPhotometricDistort()
+    Each with probability 1/2, in the ranges and in the order of torchvision's `RandomPhotometricDistort`.
+    Source: SSD (ECCV 2016).
+    """
+
+    brightness: tuple[float, float] = (0.875, 1.125)
+    contrast: tuple[float, float] = (0.5, 1.5)
+    saturation: tuple[float, float] = (0.5, 1.5)
+    hue: tuple[float, float] = (-0.05, 0.05)
 
     def __call__(self, sample: Sample) -> Sample:
-        return {**sample, "image": self.distort(sample["image"])}
+        last = bool(torch.rand(()) < 0.5)
+        amounts = {
+            name: float(torch.empty(()).uniform_(*limits))
+            for name, limits in vars(self).items()
+            if torch.rand(()) < 0.5
+        }
+        image = (
+            distort(sample["image"].as_subclass(Tensor), contrast_last=last, **amounts) if amounts else sample["image"]
+        )
+        if torch.rand(()) < 0.5:
+            image = image.index_select(0, torch.randperm(3))
+        return {**sample, "image": tv_tensors.Image(image)}
 
 
 def pad(sample: Sample, size: tuple[int, int]) -> Sample:

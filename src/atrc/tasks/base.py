@@ -15,6 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchvision import tv_tensors
 
+from atrc.tasks.maps import LabelMap
+
 # b batch, c channels of the prediction, r label regions, h w image
 
 Across = Callable[[Tensor], Tensor]
@@ -40,7 +42,7 @@ class Task(abc.ABC):
 
     metric_name: ClassVar[str]
     unit: ClassVar[str]
-    truth_type: ClassVar[type[tv_tensors.TVTensor]] = tv_tensors.Mask
+    truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
     limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
 
     @property

@@ -17,17 +17,18 @@ from torchvision.transforms.v2 import functional as TF
 from atrc.metrics.dense import RootMeanSquareError
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.colours import paint_scalar
+from atrc.tasks.maps import LabelMap, resize_nearest
 
 # b batch, h w image
 
 
-class DepthMap(tv_tensors.Mask):
+class DepthMap(LabelMap):
     """Metres along the optical axis. Enlarging an image by s brings everything s times nearer."""
 
 
 @TF.register_kernel(functional="resize", tv_tensor_cls=DepthMap)
-def _resize_depth(inpt: DepthMap, size: list[int] | None, **kwargs: Any) -> DepthMap:
-    resized = TF.resize_mask(inpt.as_subclass(torch.Tensor), size=size)
+def _resize_depth(inpt: DepthMap, size: list[int], **kwargs: Any) -> DepthMap:
+    resized = resize_nearest(inpt.as_subclass(torch.Tensor), size)
     scale = math.sqrt(resized.shape[-2] * resized.shape[-1] / (inpt.shape[-2] * inpt.shape[-1]))
     return DepthMap(resized / scale)
 

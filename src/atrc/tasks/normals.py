@@ -16,18 +16,20 @@ from torchvision.transforms.v2 import functional as TF
 
 from atrc.metrics.dense import MeanAngularError
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
+from atrc.tasks.maps import LabelMap
 
 # b batch, h w image, r centroids
 
 
-class NormalMap(tv_tensors.Mask):
+class NormalMap(LabelMap):
     """Unit vectors (3 h w) in the camera frame; a mirror negates x."""
 
 
 @TF.register_kernel(functional="horizontal_flip", tv_tensor_cls=NormalMap)
 def _flip_normals(inpt: NormalMap, **kwargs: Any) -> NormalMap:
-    flipped = TF.horizontal_flip_mask(inpt.as_subclass(torch.Tensor))
-    return NormalMap(flipped * flipped.new_tensor([-1.0, 1.0, 1.0]).view(3, 1, 1))
+    flipped = TF.horizontal_flip_mask(inpt.as_subclass(torch.Tensor))  # a copy
+    flipped[0].neg_()
+    return NormalMap(flipped)
 
 
 def sphere(count: int) -> tuple[tuple[float, float, float], ...]:

@@ -8,17 +8,29 @@ from collections.abc import Callable, Sequence
 from atrc.distillation.atrc import ATRC, MakeBlock
 from atrc.distillation.base import Distillation, NoDistillation
 from atrc.distillation.combination import COMBINATIONS, combined_atrc
+from atrc.distillation.cross_stitch import CrossStitch
 from atrc.distillation.multi_scale import MultiScale
+from atrc.distillation.nddr import NDDR
+from atrc.distillation.pad_net import GatedMessages, PADNetB, PADNetC
+from atrc.distillation.pap import PAP
+from atrc.distillation.psd import PSD
 from atrc.errors import UserError
 
 __all__ = [
     "ATRC",
     "COMBINATIONS",
     "DISTILLATIONS",
+    "NDDR",
+    "PAP",
+    "PSD",
+    "CrossStitch",
     "Distillation",
+    "GatedMessages",
     "MakeBlock",
     "MultiScale",
     "NoDistillation",
+    "PADNetB",
+    "PADNetC",
     "build_distillation",
     "combined_atrc",
 ]
@@ -26,6 +38,13 @@ __all__ = [
 # Tasks and channels c of their features -> module. ATRC is not among them: it needs a genotype.
 DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
     "none": lambda tasks, channels: NoDistillation(),
+    "cross_stitch": CrossStitch,
+    "nddr": NDDR,
+    "pad_net_b": PADNetB,
+    "pad_net_c": PADNetC,
+    "gated_messages": GatedMessages,
+    "pap": PAP,
+    "psd": PSD,
     **{name: functools.partial(combined_atrc, name) for name in COMBINATIONS},
 }
 

@@ -35,20 +35,32 @@ def _split(path: Path, ids: list[str]) -> None:
     path.write_text("".join(f"{id}\n" for id in ids))
 
 
-def write_nyud(root: Path, train: int = 6, val: int = 3, h: int = 48, w: int = 64) -> Path:
-    """Write NYUD_MT files."""
+def write_nyud(
+    root: Path, train: int = 6, val: int = 3, h: int = 48, w: int = 64, *, images: str = "jpg", labels: str = "npy"
+) -> Path:
+    """Write NYUD_MT files; the other copy that circulates has images, normals and edge as png."""
     for folder in ("images", "segmentation", "depth", "normals", "edge"):
         (root / folder).mkdir(parents=True)
     ids = [f"{i:04d}" for i in range(train + val)]
     for i, id in enumerate(ids):
         drawn = scene(i, h, w)
-        Image.fromarray(drawn["image"]).save(root / "images" / f"{id}.jpg", quality=95)
+        Image.fromarray(drawn["image"]).save(root / "images" / f"{id}.{images}", quality=95)
         Image.fromarray(drawn["semseg"] + 1).save(root / "segmentation" / f"{id}.png")
-        for task in ("depth", "normals", "edge"):
-            np.save(root / task / f"{id}.npy", drawn[task])
+        np.save(root / "depth" / f"{id}.npy", drawn["depth"])
+        if labels == "npy":
+            np.save(root / "normals" / f"{id}.npy", drawn["normals"])
+            np.save(root / "edge" / f"{id}.npy", drawn["edge"])
+        else:
+            Image.fromarray(encode_normals(drawn["normals"])).save(root / "normals" / f"{id}.png")
+            Image.fromarray(drawn["edge"] * 255).save(root / "edge" / f"{id}.png")
     _split(root / "gt_sets" / "train.txt", ids[:train])
     _split(root / "gt_sets" / "val.txt", ids[train:])
     return root
+
+
+def encode_normals(normals: np.ndarray) -> np.ndarray:
+    """Return the picture of which v / 255 * 2 - 1 are the normals."""
+    return np.round((normals + 1) * 127.5).astype(np.uint8)
 
 
 def write_pascal(root: Path, train: int = 4, val: int = 2, h: int = 48, w: int = 64) -> Path:
@@ -63,8 +75,7 @@ def write_pascal(root: Path, train: int = 4, val: int = 2, h: int = 48, w: int =
         Image.fromarray(drawn["image"]).save(root / "JPEGImages" / f"{id}.jpg", quality=95)
         Image.fromarray(np.where(person, 15, drawn["semseg"]).astype(np.uint8)).save(root / f"semseg/VOC12/{id}.png")
         Image.fromarray(person.astype(np.uint8) * 255).save(root / "sal_distill" / f"{id}.png")
-        normals = np.round((drawn["normals"] + 1) * 127.5).astype(np.uint8)
-        Image.fromarray(normals).save(root / "normals_distill" / f"{id}.png")
+        Image.fromarray(encode_normals(drawn["normals"])).save(root / "normals_distill" / f"{id}.png")
         # 3 and 4 are Context classes with normals, 1 is not
         savemat(root / f"pascal-context/trainval/{id}.mat", {"LabelMap": np.array([3, 1, 4])[drawn["semseg"]]})
         savemat(root / "human_parts" / f"{id}.mat", {"anno": _anno(person, with_parts=i + 1 < len(ids))})

@@ -16,7 +16,8 @@ from atrc.errors import UserError
 def load_variable(path: Path, name: str) -> Any:
     """Return a variable of a MAT file of version 4 to 7."""
     try:
-        content = loadmat(path, squeeze_me=False)
+        with path.open("rb") as file:
+            content = loadmat(file, squeeze_me=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the split lists this id but its label is not there") from None
     except NotImplementedError:

@@ -110,7 +110,7 @@ class NYUD(MultiTaskDataset):
             return read_normals(path)
         array = read_grey(path) if path.suffix == ".png" else _one_channel(path)
         if isinstance(task, Depth):
-            with np.errstate(over="ignore"):  # of what is no depth in metres
+            with np.errstate(over="ignore", invalid="ignore"):  # of what is no depth in metres
                 array = array.astype(np.float32)
             valid = np.isfinite(array) & (array > 0)
             return np.where(valid, array, np.float32(0)), valid

@@ -1,6 +1,7 @@
 """What is particular to a family of backbones, and to timm's models and weights."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,7 +11,7 @@ from safetensors.torch import save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN
 from torch import nn
 
-from atrc.backbones import build_backbone
+from atrc.backbones import BACKBONES, build_backbone
 from atrc.backbones.base import crop, pad
 from atrc.backbones.pyramid import Pyramid
 from atrc.backbones.vit import PlainViT, _level
@@ -192,3 +193,26 @@ def test_a_model_that_timm_has_no_weights_of_says_so():
     name = next(name for name in timm.list_models("convnext*") if not timm.is_model_pretrained(name))
     with pytest.raises(UserError, match=f"timm has no weights for '{name}'"):
         build_backbone(f"timm:{name}", True)
+
+
+def test_the_example_of_the_docs_keeps_the_contract():
+    page = Path(__file__).parents[2] / "docs" / "extend" / "backbone.md"
+    example = {"__name__": "small"}
+    exec(page.read_text().split("```python\n")[1].split("```")[0], example)
+    backbone, state = example["small"](), [torch.rand(2, 3, 33, 47)]
+    levels = backbone(state[0])
+    for stage in backbone.stages():
+        state = stage(state)
+    for level, other, c, s in zip(levels, state, backbone.channels, backbone.strides, strict=True):
+        torch.testing.assert_close(level, other)
+        assert level.shape == (2, c, -(-33 // s), -(-47 // s))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_docs_state_the_parameters_and_channels(name):
+    page = Path(__file__).parents[2] / "docs" / "extend" / "backbone.md"
+    backbone = build_backbone(name)
+    parameters = sum(p.numel() for p in backbone.parameters())
+    row = next(line for line in page.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    assert f"| {parameters:,} |" in row
+    assert f"| {', '.join(map(str, backbone.channels))} ({', '.join(map(str, backbone.strides))}) |" in row

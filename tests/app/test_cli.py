@@ -26,7 +26,7 @@ def fails(capsys, *arguments):
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
     assert (VERBS[verb].__doc__ or "").split("\n")[0].split(":")[0][:30] in " ".join(shown.split())
@@ -36,7 +36,7 @@ def test_every_verb_explains_itself(verb, capsys):
     ("arguments", "said"),
     [
         (["fly"], "invalid choice: 'fly' (choose from 'demo'"),
-        ([], "demo,rooms,train,search,evaluate"),
+        ([], "demo,rooms,data,train,search"),
         (["train", "--network.backbne", "x"], "--network.backbne x; did you mean network.backbone?"),
         (["train", "--network.distil_at", "x"], "network.distil_at"),
         (["train", "--optim.steps", "many"], "optim.steps\": Expected a <class 'int'>. Got value: many"),

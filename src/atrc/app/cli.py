@@ -7,6 +7,7 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -20,13 +21,21 @@ from atrc.training.recipe_files import recipe_path
 VERBS: dict[str, Callable[..., None]] = {
     "demo": verbs.demo,
     "rooms": verbs.rooms,
+    "data check": verbs.check_data,
+    "data show": verbs.show_data,
     "train": verbs.train,
     "search": verbs.search,
     "evaluate": verbs.evaluate,
     "boundaries": verbs.boundaries,
     "resources": verbs.resources,
 }
+GROUPS = {"data": "Check a data set folder, or show some of it."}  # first words of verbs of two
 WITH_RECIPE = ("train", "search")
+SWITCHES = {  # options that take no value
+    "resume": "Continue the run in --out from its last checkpoint.",
+    "augmented": "Show what a training makes of the images: scaled, cropped, mirrored, distorted.",
+    "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
+}
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -35,7 +44,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         prog="atrc", version=__version__, exit_on_error=False, description="Multi-task dense prediction with ATRC."
     )
     subcommands = parser.add_subcommands(metavar="VERB", dest="verb")
-    parsers = {}
+    parsers, groups = {}, {"": subcommands}
     for name, verb in VERBS.items():
         summary = (verb.__doc__ or "").strip().split("\n")[0]
         sub = ArgumentParser(description=summary, exit_on_error=False)
@@ -46,11 +55,15 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         )
         if name in WITH_RECIPE:
             sub.add_class_arguments(Recipe, as_group=False)
-            sub.add_argument(
-                "--resume", action="store_true", help="Continue the run in --out from its last checkpoint."
-            )
-        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", "resume"})
-        subcommands.add_subcommand(name, sub, help=summary)
+        for switch in [key for key in SWITCHES if key in signature(verb).parameters]:
+            sub.add_argument(f"--{switch}", action="store_true", help=SWITCHES[switch])
+        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", *SWITCHES})
+        group, _, action = name.rpartition(" ")
+        if group not in groups:
+            grouped = ArgumentParser(description=GROUPS[group], exit_on_error=False)
+            subcommands.add_subcommand(group, grouped, help=GROUPS[group])
+            groups[group] = grouped.add_subcommands(metavar="VERB", dest="verb")
+        groups[group].add_subcommand(action, sub, help=summary)
         parsers[name] = sub
     return parser, parsers
 
@@ -58,17 +71,19 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a verb; user mistakes end with one line and exit status 2."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    verb = given[0] if given and given[0] in VERBS else None
+    verb = next((name for name in VERBS if given[: len(name.split())] == name.split()), None)
     parser, parsers = make_parser()
     try:
-        options = parser.parse_args(_find_recipes(given))
+        options = parser.parse_args(find_recipes(given))
     except UserError as error:
         _fail(verb, str(error))
     except ArgumentError as error:
         _fail(verb, _one_line(str(error), parsers[verb] if verb else None))
-    name = options.verb
+    name, chosen = options.verb, options[options.verb]
+    if name in GROUPS:
+        name, chosen = f"{name} {chosen.verb}", chosen[chosen.verb]
     try:
-        VERBS[name](**_values(name, parsers[name], options[name]))
+        VERBS[name](**_values(name, parsers[name], chosen))
     except UserError as error:
         _fail(name, str(error))
     except KeyboardInterrupt:
@@ -81,7 +96,7 @@ def _fail(verb: str | None, message: str) -> NoReturn:
     raise SystemExit(2) from None
 
 
-def _find_recipes(given: list[str]) -> list[str]:
+def find_recipes(given: list[str]) -> list[str]:
     """Let --config name a shipped recipe, such as network/global, as well as a file."""
     found = list(given)
     for i, word in enumerate(found):

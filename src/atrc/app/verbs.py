@@ -49,6 +49,52 @@ def rooms(
     print(write_rooms(out, profile, train=train, val=val, size=size, seed=seed, workers=workers))
 
 
+def check_data(root: str, workers: int | None = None, json: str | None = None) -> None:
+    """Read every image and label of a data set once: counts, histograms, ranges, and every fault by file name.
+
+    The exit status is 1 if there are faults.
+
+    Args:
+        root: Data set folder: one with a dataset.yaml, NYUD_MT, PASCAL_MT or Rooms.
+        workers: Processes; one per core by default, 0 reads in this one.
+        json: Also write the report to this file; "-" for standard output, in place of the tables.
+    """
+    from atrc.app.data_check import check_data
+    from atrc.app.data_report import print_report
+
+    report = check_data(Path(root), workers)
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        print_report(report)
+    _write_json(report.to_dict(), json)
+    if report.faults:
+        raise SystemExit(1)
+
+
+def show_data(
+    root: str,
+    out: str = "sheet.png",
+    split: str = "train",
+    count: int = 8,
+    augmented: bool = False,
+    crop: tuple[int, int] | None = None,
+) -> None:
+    """Write a contact sheet: images of a data set with their labels.
+
+    Args:
+        root: Data set folder: one with a dataset.yaml, NYUD_MT, PASCAL_MT or Rooms.
+        out: The picture to write (PNG).
+        split: Split to show.
+        count: Number of images, spread evenly over the split.
+        augmented: Show what a training makes of them: scaled, cropped, mirrored, distorted.
+        crop: Height and width of these crops [px]; those of the first image by default.
+    """
+    from atrc.app.data_show import write_sheet
+    from atrc.data.layouts import open_dataset
+
+    write_sheet(open_dataset(root, split), Path(out), count, augmented=augmented, crop=crop)
+    print(out)
+
+
 def train(recipe: Recipe, resume: bool = False, json: str | None = None) -> None:
     """Train a recipe.
 
@@ -81,9 +127,10 @@ def search(recipe: Recipe, resume: bool = False, json: str | None = None) -> Non
 def evaluate(
     checkpoint: str,
     data: str | None = None,
-    baseline: str | None = None,
+    baseline: list[str] | str | None = None,
     split: str = "val",
     workers: int = 0,
+    allow_different_protocols: bool = False,
     json: str | None = None,
 ) -> None:
     """Score a checkpoint: every metric, and Delta_m against a baseline's results.
@@ -91,14 +138,17 @@ def evaluate(
     Args:
         checkpoint: A run's checkpoints/last.ckpt, or the run's folder.
         data: Data set folder; the one it was trained on by default.
-        baseline: results.json of the baseline, or its run's folder.
+        baseline: results.json of the baseline, or its run's folder; of several single-task runs "[A,B,..]".
         split: Split to score.
         workers: Loader processes; 0 loads in the evaluating process.
+        allow_different_protocols: Compare also with a baseline that was measured otherwise.
         json: Also write the metrics to this file; "-" for standard output.
     """
     from atrc.app.scoring import score_checkpoint
 
-    _write_json(score_checkpoint(checkpoint, data, baseline, split, workers), json)
+    allowed = allow_different_protocols
+    scores = score_checkpoint(checkpoint, data, baseline, split, workers, allow_different_protocols=allowed)
+    _write_json(scores, json)
 
 
 def boundaries(

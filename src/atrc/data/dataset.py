@@ -67,6 +67,15 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
     def label_files(self, task: Task, id: str) -> list[Path]:
         """Return the files that decide a label: what is computed from it holds until one of them changes."""
 
+    @classmethod
+    def split_names(cls, root: Path) -> tuple[str, ...]:
+        """Return the splits of a folder."""
+        return "train", "val"
+
+    def remarks(self) -> list[str]:
+        """Say what is odd about the folder without being wrong."""
+        return []
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
+from atrc.data.folder import FILE, FolderDataset
 from atrc.data.nyud import NYUD
 from atrc.data.pascal import PASCALContext
 from atrc.errors import UserError
 
-LAYOUTS: dict[str, type[MultiTaskDataset]] = {"gt_sets": NYUD, "ImageSets/Context": PASCALContext}
+LAYOUTS: dict[str, type[MultiTaskDataset]] = {
+    FILE: FolderDataset,
+    "gt_sets": NYUD,
+    "ImageSets/Context": PASCALContext,
+}
 
 
 def open_dataset(
@@ -20,8 +25,8 @@ def open_dataset(
     """Open a folder by what it holds; an archive beside its name is unpacked first.
 
     Args:
-        root: A folder in the NYUD_MT or the PASCAL_MT layout; Rooms are written in these.
-        split: "train" or "val".
+        root: A folder in the NYUD_MT or the PASCAL_MT layout, as Rooms are written too, or one with a dataset.yaml.
+        split: "train" or "val"; one's own data may have more.
         tasks: Names of the tasks to read; all by default.
         url: Where to download the archive of a folder that is not there.
 
@@ -29,6 +34,15 @@ def open_dataset(
         UserError: The folder is in no known layout or in two, or lacks the split or a task.
     """
     root = ensure_folder(Path(root), url)
+    return find_layout(root)(root, split, tasks)
+
+
+def find_layout(root: Path) -> type[MultiTaskDataset]:
+    """Return which data set a folder is, by what it holds.
+
+    Raises:
+        UserError: The folder is in no known layout or in two.
+    """
     found = [marker for marker in LAYOUTS if (root / marker).exists()]
     if len(found) > 1:
         raise UserError(f"{root}: which data set? it holds {' and '.join(found)}; give each data set its own folder")
@@ -36,4 +50,4 @@ def open_dataset(
         raise UserError(
             f"{root}: not a data set folder (none of {', '.join(LAYOUTS)} in it); make one with `atrc rooms {root}`"
         )
-    return LAYOUTS[found[0]](root, split, tasks)
+    return LAYOUTS[found[0]]

@@ -1,5 +1,7 @@
 import json
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from atrc.data import layouts
 from atrc.data.dataset import class_labels
 from atrc.data.layouts import NYUD, PASCALContext, open_dataset
+from atrc.data.statistics import label_statistics
 from atrc.errors import UserError
 from folders import encode_normals, scene, write_nyud, write_pascal
 
@@ -446,3 +450,25 @@ def test_bytes_that_are_wrong_give_a_label_or_a_named_error(tmp_path, seed):
     for path, message in messages:
         assert path.name in message or f"'{path.stem}'" in message
         assert len(message.splitlines()) == 1
+
+
+def test_the_example_of_the_docs_reads_its_files(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/extend/dataset.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    module = types.ModuleType("streets")
+    monkeypatch.setitem(sys.modules, "streets", module)
+    exec(code, vars(module))
+    monkeypatch.setitem(layouts.LAYOUTS, "lists", module.Streets)
+    for folder in ("lists", "colour", "classes", "depth"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "lists/train.txt").write_text("a\n")
+    labels, depth = np.array([[0, 255], [2, 1]], np.uint8), np.array([[0, 3], [4, 5]], np.float32)
+    Image.new("RGB", (2, 2)).save(tmp_path / "colour/a.png")
+    Image.fromarray(labels).save(tmp_path / "classes/a.png")
+    np.save(tmp_path / "depth/a.npy", depth)
+    dataset = open_dataset(tmp_path, "train")
+    assert dataset.layout == "Streets"
+    assert np.array_equal(dataset[0]["valid"]["semseg"].numpy(), labels != 255)
+    assert np.array_equal(dataset[0]["truth"]["depth"].numpy(), depth)
+    assert np.array_equal(dataset[0]["valid"]["depth"].numpy(), depth > 0)
+    assert label_statistics(dataset)["semseg"].classes == pytest.approx((1 / 3, 1 / 3, 1 / 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import stat
 import tarfile
@@ -72,6 +73,8 @@ def named_failures(archive: Path) -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or compressed in an unusual way
         raise UserError(f"{archive}: cannot be unpacked here ({error}); unpack it by other means") from None
     except OSError as error:
+        if error.errno == errno.EINVAL:  # zipfile, sent to a place before the beginning
+            _fail_damaged(archive, str(error))
         where = f" {error.filename}" if error.filename else ""
         raise UserError(
             f"{archive}: cannot be unpacked ({error.strerror or error}{where}); make room, or see who may write there"

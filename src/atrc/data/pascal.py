@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -125,11 +126,11 @@ class PASCALContext(MultiTaskDataset):
         return labels, np.full(size, any(painted))
 
 
-def _is_person(entry: np.void, where: str, path: Path) -> bool:
+def _is_person(entry: dict[str, Any], where: str, path: Path) -> bool:
     return integer(field(entry, "class_ind", where, path), f"{where}.class_ind", path) == PERSON
 
 
-def _paint_parts(labels: UInt8[np.ndarray, "h w"], entry: np.void, where: str, path: Path) -> bool:
+def _paint_parts(labels: UInt8[np.ndarray, "h w"], entry: dict[str, Any], where: str, path: Path) -> bool:
     """Paint the parts of one person over `labels`; return whether there are any."""
     parts = entries(field(entry, "parts", where, path), f"{where}.parts", path)
     for j, part in enumerate(parts, 1):

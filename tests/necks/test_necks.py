@@ -109,7 +109,7 @@ def test_squeeze_excitation_scales_channels_alike_at_all_pixels():
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(UserError, match="unknown neck 'fpn'; choose from concat, skip, aspp, fpm"):
+    with pytest.raises(UserError, match="unknown neck 'fpn'; choose from concat, project, skip, aspp, fpm"):
         build_neck("fpn", CHANNELS, STRIDES, TASKS)
     with pytest.raises(UserError, match="neck 'fpm' needs two levels or more, the backbone has 1"):
         build_neck("fpm", (64,), (16,), TASKS)

@@ -8,7 +8,7 @@ from atrc.errors import UserError
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each, resize
 from atrc.necks.concat import ConcatNeck
 from atrc.necks.fpm import FPM
-from atrc.necks.skip import ASPPNeck, SkipNeck
+from atrc.necks.narrow import ASPPNeck, ProjectNeck, SkipNeck
 from atrc.tasks import Task
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Levels",
     "Neck",
     "NeckOutput",
+    "ProjectNeck",
     "SkipNeck",
     "build_neck",
     "join",
@@ -29,6 +30,7 @@ __all__ = [
 # Channels and strides of the backbone's levels, and the tasks -> neck
 NECKS: dict[str, Callable[[Sequence[int], Sequence[int], Sequence[Task]], Neck]] = {
     "concat": lambda channels, strides, tasks: ConcatNeck(channels),
+    "project": lambda channels, strides, tasks: ProjectNeck(channels),
     "skip": lambda channels, strides, tasks: SkipNeck(channels),
     "aspp": lambda channels, strides, tasks: ASPPNeck(channels, strides, [task.name for task in tasks]),
     "fpm": lambda channels, strides, tasks: FPM(channels, tasks),
@@ -49,9 +51,9 @@ def build_neck(name: str, channels: Sequence[int], strides: Sequence[int], tasks
     """
     if name not in NECKS:
         raise UserError(f"unknown neck '{name}'; choose from {', '.join(NECKS)}")
-    if name != "concat" and len(channels) < 2:
+    if name not in ("concat", "project") and len(channels) < 2:
         raise UserError(
             f"neck '{name}' needs two levels or more, the backbone has {len(channels)} (strides "
-            f"{', '.join(map(str, strides))}); take neck concat, or a backbone with a finer and a deeper level"
+            f"{', '.join(map(str, strides))}); take neck concat or project, or a backbone with more"
         )
     return NECKS[name](channels, strides, tasks)

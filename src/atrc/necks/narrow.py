@@ -1,4 +1,4 @@
-"""The decoder of dilated backbones: a deep level and a skip connection, without and with ASPP."""
+"""Necks that narrow the levels before they join them: all of them, or a deep one and a skip connection."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each
 
 SKIP, DEEP = 48, 256  # DeepLabV3+'s widths
+LEVEL = 96
 
 
 class SkipNeck(Neck):
@@ -32,6 +33,24 @@ class SkipNeck(Neck):
 
     def _narrowed(self, levels: Levels) -> Float[Tensor, "b c h w"]:
         return join([self.skip(levels[0]), self.deep(levels[-1])])
+
+
+class ProjectNeck(Neck):
+    """Every level narrowed to 96 channels, for backbones whose levels are wide.
+
+    The paper's heads, on all levels of ConvNeXt-Tiny as they are, would take 70 G multiply-adds a task at 425x560.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(_narrow(c, LEVEL) for c in channels)
+        self.channels = LEVEL * len(channels)
+
+    def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
+        return NeckOutput(once_each(levels, self._narrowed), {}, {})
+
+    def _narrowed(self, levels: Levels) -> Float[Tensor, "b c h w"]:
+        return join([narrow(level) for narrow, level in zip(self.levels, levels, strict=True)])
 
 
 class ASPPNeck(Neck):

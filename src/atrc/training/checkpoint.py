@@ -36,7 +36,7 @@ class Checkpoint:
         branching: Groups of tasks by stage; None where the backbone does not branch.
         layout: What the data set was.
         network: State of the network.
-        training: State of optimiser and gradient scaler.
+        training: State of optimiser, gradient scaler and balancing.
     """
 
     step: int

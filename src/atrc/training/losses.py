@@ -39,6 +39,14 @@ def task_losses(
     return losses
 
 
+def sum_by_task(losses: dict[str, Tensor], tasks: Sequence[Task]) -> dict[str, Tensor]:
+    """Add up each task's losses, auxiliary and initial ones included, unweighed."""
+    of_task = {
+        task.name: [loss for name, loss in losses.items() if name.partition("/")[0] == task.name] for task in tasks
+    }
+    return {name: torch.stack(own).sum() for name, own in of_task.items()}
+
+
 def total_loss(losses: dict[str, Tensor], tasks: Sequence[Task]) -> Tensor:
     """Add up; auxiliary and initial losses have their task's weight."""
     weights = {task.name: task.weight for task in tasks}

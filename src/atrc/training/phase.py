@@ -14,6 +14,7 @@ from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, count_cost
 from atrc.search.schedule import linear
+from atrc.training.balancing import build_balancing
 from atrc.training.folder import RunFolder
 from atrc.training.optimizer import Joint, polynomial, sgd
 from atrc.training.recipe import Recipe
@@ -28,6 +29,9 @@ class TrainPhase:
         self.network, self.recipe = network, recipe
         self.weights = self.find_weights()
         self.sgd = sgd(self.weights, recipe.optim)
+        self.balancing = build_balancing(recipe.optim.balancing, network.tasks, self.weights)
+        if learned := list(self.balancing.parameters()):
+            self.sgd.add_param_group({"params": learned, "weight_decay": 0.0})
 
     def find_weights(self) -> list[torch.nn.Parameter]:
         """Return the parameters that SGD trains."""
@@ -57,7 +61,8 @@ class TrainPhase:
 
     def traces(self, step: int) -> dict[str, float]:
         """Return scalars of the step to log."""
-        return {"lr": self.sgd.param_groups[0]["lr"]}
+        weights = {f"weight/{task}": weight for task, weight in self.balancing.weights().items()}
+        return {"lr": self.sgd.param_groups[0]["lr"], **weights}
 
     def probabilities(self) -> dict[str, float]:
         """Return the probabilities of the candidates; none outside a search."""

@@ -31,10 +31,11 @@ from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
 from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_network
+from atrc.training.balancing import require_balancing
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.folder import RunFolder, Table, write_text
-from atrc.training.losses import task_losses, total_loss
+from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.recipe import Recipe
 from atrc.training.sync_batch_norm import synchronise
@@ -58,6 +59,7 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
     fabric.launch()
     return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
 
+    require_balancing(recipe, search, fabric.world_size)
 
 def _fabric(recipe: Recipe, search: bool) -> Fabric:
     # After a block is fixed, its other candidates get no gradient: DDP must be told not to wait for them.
@@ -110,6 +112,7 @@ class Fit:
         fabric.barrier()
 
     def _resume(self) -> int:
+        fabric.to_device(self.phase.balancing)
         path, self.seconds = self.folder.checkpoint, 0.0
         if not path.exists():
             return 0
@@ -125,6 +128,7 @@ class Fit:
     def run(self) -> dict[str, Result]:
         """Take the remaining steps, then evaluate; what is finished is only read."""
         steps = self.recipe.optim.steps
+        self.phase.balancing.load_state_dict(saved.training.get("balancing", {}))
         if self.start == steps and self.folder.results.exists():
             return read_results(self.folder.results)
         self._open_logs()
@@ -174,11 +178,11 @@ class Fit:
         self.phase.before(step)
         output = self.network(batch["image"].float() / 255)
         losses = task_losses(output, batch["truth"], batch["valid"], self.tasks, self._across)
-        total = total_loss(losses, self.tasks)
+        total = self.phase.balancing.total(losses)
         if (extra := self.phase.regulariser(step)) is not None:
             total = total + extra
         self._require_finite(step, batch, losses)
-        self.fabric.backward(total)
+        self.phase.balancing.backward(total, losses, self.fabric.backward, self._across)
         if self.phase.clip is not None:
             self.fabric.strategy.precision.unscale_gradients(self.plain_optimizer)
             torch.nn.utils.clip_grad_norm_(self.phase.weights, self.phase.clip)
@@ -263,6 +267,7 @@ class Fit:
 
     def _finish(self) -> dict[str, Result]:
         seconds = time.perf_counter() - self.began
+                    "balancing": self.phase.balancing.state_dict(),
         results = self._validate(self.recipe.optim.steps, fast=False)
         if self.fabric.global_rank == 0:
             content = {

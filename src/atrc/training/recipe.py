@@ -79,6 +79,8 @@ class OptimConfig:
         warmup: Steps over which the learning rate first rises linearly.
         clip: Largest norm of the weights' gradient; unlimited if not given.
     """
+        balancing: How the tasks' losses become one gradient: "fixed" weights (the paper), "uncertainty" (learned
+            weights), or "torchjd:AGGREGATOR", such as torchjd:UPGrad, with the extra atrc[balancing].
 
     steps: int = 40_000
     lr: float = 0.01
@@ -88,6 +90,7 @@ class OptimConfig:
     warmup: int = 0
     clip: float | None = None
 
+    balancing: str = "fixed"
 
 @dataclass
 class SearchConfig:

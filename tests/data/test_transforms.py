@@ -248,13 +248,16 @@ def test_the_same_seed_gives_the_same_sample_and_leaves_the_original():
     assert equal(sample, kept)
 
 
-def test_evaluation_pads_at_the_right_and_the_bottom():
-    small, large = make_sample(0, 20, 30), make_sample(1, 40, 25)
-    batch = collate_padded((32, 32))([small, large])
-    assert batch["image"].shape == (2, 3, 40, 32)
-    assert torch.equal(batch["image"][0, :, :20, :30], small["image"])
-    assert not batch["valid"]["depth"][0, 20:].any()
-    assert batch["size"] == [(20, 30), (40, 25)]
+def test_evaluation_pads_at_the_right_and_the_bottom_and_batches_what_has_one_size():
+    small, large, also_small = make_sample(0, 20, 30), make_sample(1, 40, 25), make_sample(2, 31, 12)
+    smalls, larges = collate_padded((32, 32))([small, large, also_small])
+    assert smalls["image"].shape == (2, 3, 32, 32)
+    assert torch.equal(smalls["image"][0, :, :20, :30], small["image"])
+    assert smalls["image"][0, :, 20:].flatten(1).unique(dim=1).flatten().tolist() == list(PAD)
+    assert not smalls["valid"]["depth"][0, 20:].any()
+    assert not smalls["valid"]["depth"][0, :, 30:].any()
+    assert smalls["size"] == [(20, 30), (31, 12)]
+    assert larges["image"].shape == (1, 3, 40, 32)
     assert pad(large, (10, 10)) is large
 
 

@@ -13,6 +13,7 @@ from atrc.app.scoring import compare
 from atrc.data.files import read_rgb
 from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms
+from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, constant_results, evaluation_loader
@@ -53,7 +54,7 @@ def run_demo(out: Path, image: Path | None, seed: int) -> None:
     )
     say(f"4/5  the found genotype from scratch, {STEPS} steps -> {found.out}")
     rows.append(train(found, "ATRC, searched"))
-    rows[1] = replace(rows[1], delta_m=compare(rows[1].results, rows[0].results))
+    rows[1] = replace(rows[1], delta_m=gain(rows[1], rows[0]))
     rows.insert(0, Row("best constant", constants(baseline)))
     say(f"5/5  report -> {out / 'report.html'}\n")
     print_table(rows)
@@ -76,6 +77,15 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
         validate_every=150,
         log_every=10,
     )
+
+
+def gain(row: Row, baseline: Row) -> float | None:
+    """Return Delta_m [%]; None, and say why, where the baseline leaves nothing to be relative to."""
+    try:
+        return compare(row.results, baseline.results)
+    except UserError as error:
+        say(f"no Delta_m: {error}")
+        return None
 
 
 def train(recipe: Recipe, name: str) -> Row:

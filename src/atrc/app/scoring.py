@@ -1,42 +1,100 @@
-"""Scoring what exists already: checkpoints and boundary maps."""
+"""Scoring what exists already: checkpoints, alone and against baselines."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
+from atrc.tasks import Task
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
+from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
+from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
 
 
 def score_checkpoint(
-    checkpoint: str, data: str | None, baseline: str | None, split: str, workers: int
+    checkpoint: str,
+    data: str | None,
+    baseline: str | Sequence[str] | None,
+    split: str,
+    workers: int,
+    *,
+    allow_different_protocols: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint and print its metrics; return them with the protocol."""
+    """Evaluate a checkpoint and print its metrics.
+
+    Args:
+        checkpoint: A checkpoint, or a run's folder.
+        data: Data set folder; the one it was trained on if None.
+        baseline: Results to compare with, of one run or of several single-task runs.
+        split: Split to score.
+        workers: Loader processes.
+        allow_different_protocols: Compare with results that were measured otherwise.
+
+    Returns:
+        For JSON: `results`, task -> metric, value (null without a valid pixel), unit, higher_is_better and non_finite
+        (share of the valid pixels without a finite prediction); `delta_m` [%], null without a baseline; `baseline`,
+        task -> the file that it is from and its value; `protocol`, see `describe_protocol`; `step` of the training.
+
+    Raises:
+        UserError: The data are not those of the checkpoint, or the baseline cannot be compared with.
+    """
     saved = Checkpoint.load(checkpoint_path(checkpoint))
     tasks = saved.read_tasks()
-    root = data or saved.recipe["data"]["root"]
-    dataset = open_dataset(root, split, [task.name for task in tasks])
-    for known, found in zip(tasks, dataset.tasks, strict=True):
-        if known.channels != found.channels:
-            raise UserError(
-                f"{root}: {known.name} has {found.channels} outputs, the checkpoint {known.channels}; "
-                "evaluate it on data with the classes that it was trained for"
-            )
+    dataset = open_dataset(data or saved.recipe["data"]["root"], split, [task.name for task in tasks])
+    _require_outputs(dataset, tasks)
     crop = tuple(saved.recipe["data"]["crop"])
+    rule = checkpoint_rule(saved.step, saved.recipe["optim"]["steps"])
+    protocol = describe_protocol(dataset, tasks, crop, rule)
+    # Before the evaluation, which may take long: what cannot be compared is refused at once.
+    known = read_baselines(baseline, protocol, allow_different_protocols)
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
     results = evaluate(saved.build(), tasks, loader)
-    gain = compare(results, read_results(Path(baseline))) if baseline else None
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
+    gain = compare(results, {task: result for task, (_, result) in known.items()}) if known else None
     if gain is not None:
-        print(f"{'delta_m':12} {'':6} {gain:+.2f} % against {baseline}", file=sys.stderr)
-    protocol = {"layout": dataset.layout, "split": split, "crop": list(crop), "checkpoint": "last", "step": saved.step}
-    return {"results": results_to_dict(results), "delta_m": gain, "protocol": protocol}
+        files = ", ".join(dict.fromkeys(str(file) for file, _ in known.values()))
+        print(f"{'delta_m':12} {'':6} {gain:+.2f} % against {files}", file=sys.stderr)
+    return {
+        "results": results_to_dict(results),
+        "delta_m": gain,
+        "baseline": {task: {"file": str(file), "value": result.value} for task, (file, result) in known.items()},
+        "protocol": protocol,
+        "step": saved.step,
+    }
+
+
+def read_baselines(
+    paths: str | Sequence[str] | None, protocol: Protocol, allow_different_protocols: bool = False
+) -> dict[str, tuple[Path, Result]]:
+    """Read the results of the protocol's tasks from one run or several, each task from one.
+
+    Raises:
+        UserError: A task is in none or in two of them, or one was measured by another protocol.
+    """
+    files = [Path(path) for path in ([paths] if isinstance(paths, str) else paths or ())]
+    found: dict[str, tuple[Path, Result]] = {}
+    for file in files:
+        results, theirs = read_measurement(file)
+        wanted = [task for task in results if task in protocol["tasks"]]
+        _require_protocol(file, protocol_differences(protocol, theirs, wanted), allow_different_protocols)
+        for task in wanted:
+            if task in found:
+                raise UserError(f"--baseline: {task} is in both {found[task][0]} and {file}; give each task once")
+            found[task] = file, results[task]
+    missing = [task for task in protocol["tasks"] if task not in found]
+    if files and missing:
+        raise UserError(f"--baseline: no result for {', '.join(missing)} in {', '.join(map(str, files))}; add its run")
+    values = {task: result for task, (_, result) in found.items()}
+    if files:
+        compare(values, values)  # raises where no gain can be relative to them
+    return found
 
 
 def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:
@@ -46,3 +104,22 @@ def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:
         {task: result.value for task, result in baseline.items()},
         {task: result.higher_is_better for task, result in results.items()},
     )
+
+
+def _require_protocol(file: Path, differences: list[str], allowed: bool) -> None:
+    if differences and allowed:
+        print(f"warning: {file} was measured otherwise: {'; '.join(differences)}", file=sys.stderr)
+    elif differences:
+        raise UserError(
+            f"{file} was measured otherwise: {'; '.join(differences)}; "
+            "evaluate both alike, or compare all the same with --allow_different_protocols"
+        )
+
+
+def _require_outputs(dataset: MultiTaskDataset, tasks: Sequence[Task]) -> None:
+    for known, found in zip(tasks, dataset.tasks, strict=True):
+        if known.channels != found.channels:
+            raise UserError(
+                f"{dataset.root}: {known.name} has {found.channels} outputs, the checkpoint {known.channels}; "
+                "evaluate it on data with the classes that it was trained for"
+            )

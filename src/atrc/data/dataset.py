@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 from atrc.data.sample import Sample
 from atrc.errors import UserError
 from atrc.tasks import Task, select_tasks
+from atrc.tasks.maps import LabelMap
 
 Label = tuple[Shaped[np.ndarray, "*_"], Bool[np.ndarray, "h w"]]  # truth and where it is valid
 
@@ -97,7 +98,7 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
                     f"is {truth.shape[-2]}x{truth.shape[-1]}; labels must have the size of their image"
                 )
             sample["truth"][task.name] = task.truth_type(torch.from_numpy(np.ascontiguousarray(truth)))
-            sample["valid"][task.name] = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(valid)))
+            sample["valid"][task.name] = LabelMap(torch.from_numpy(np.ascontiguousarray(valid)))
         return sample
 
 

@@ -150,12 +150,18 @@ def pad(sample: Sample, size: tuple[int, int]) -> Sample:
     return map_tensors(sample, pad_one)
 
 
-def collate_padded(size: tuple[int, int]) -> Callable[[list[Sample]], Batch]:
-    """Return a collate function that pads to `size`, or to the largest image of the batch: evaluation's only change."""
+def collate_padded(size: tuple[int, int]) -> Callable[[list[Sample]], list[Batch]]:
+    """Return a collate function that pads each image to at least `size`: evaluation's only change.
+
+    It makes a batch of every size that comes of it, so that no image is padded for the sake of another: what is
+    predicted does not depend on what else is in the batch.
+    """
     return functools.partial(_collate_padded, size)
 
 
-def _collate_padded(size: tuple[int, int], samples: list[Sample]) -> Batch:
-    h = max(size[0], *(sample["size"][0] for sample in samples))
-    w = max(size[1], *(sample["size"][1] for sample in samples))
-    return collate([pad(sample, (h, w)) for sample in samples])
+def _collate_padded(size: tuple[int, int], samples: list[Sample]) -> list[Batch]:
+    groups: dict[tuple[int, ...], list[Sample]] = {}
+    for sample in samples:
+        padded = pad(sample, size)
+        groups.setdefault(tuple(padded["image"].shape), []).append(padded)
+    return [collate(group) for group in groups.values()]

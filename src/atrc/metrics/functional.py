@@ -70,16 +70,23 @@ def delta_m(results: Mapping[str, float], baseline: Mapping[str, float], higher_
     10.0
 
     Source: Sec. 4.1. The sign comes from the metric, never from a list of names.
+
+    Raises:
+        UserError: A task is missing in the baseline, its value there is 0, or a value is not a finite number.
     """
     missing = [task for task in results if task not in baseline]
     if missing:
         raise UserError(f"no baseline result for task '{missing[0]}'; the baseline has {', '.join(baseline)}")
-    gains = [_gain(value, baseline[task], higher_is_better[task]) for task, value in results.items()]
+    gains = [_gain(task, value, baseline[task], higher_is_better[task]) for task, value in results.items()]
     return round(100 * sum(gains) / len(gains), 12)
 
 
-def _gain(value: float, base: float, higher_is_better: bool) -> float:
-    difference = value - base if higher_is_better else base - value
-    if base == 0:  # no relative gain over nothing, but equal stays equal
-        return 0.0 if difference == 0 else math.copysign(math.inf, difference)
-    return difference / base
+def _gain(task: str, value: float, base: float, higher_is_better: bool) -> float:
+    for name, number in (("", value), ("the baseline's ", base)):
+        if not math.isfinite(number):
+            raise UserError(
+                f"{name}{task} is {number}: there is no gain without a number; score it where it has labels"
+            )
+    if base == 0:
+        raise UserError(f"the baseline's {task} is 0: no gain is relative to that; compare with a baseline that works")
+    return (value - base if higher_is_better else base - value) / base

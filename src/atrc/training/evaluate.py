@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from atrc.data.transforms import collate_padded
 from atrc.errors import UserError
 from atrc.network import Output
 from atrc.tasks import Task
+from atrc.training.protocol import Protocol
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class Result:
 
     Attributes:
         metric: Name of the metric.
-        value: In the metric's unit; shares are in percent.
+        value: In the metric's unit; shares are in percent. NaN if there is no pixel to score.
         unit: "%", "m" or "deg".
         higher_is_better: The direction of the metric.
-        non_finite: Share of valid pixels whose prediction was not a finite number.
+        non_finite: Share of the valid pixels whose prediction is not a finite number; `value` leaves them out.
     """
 
     metric: str
@@ -54,25 +58,39 @@ class Meter:
         self.counts = torch.zeros(2, dtype=torch.long, device=device)  # non-finite and all valid pixels
 
     def update(self, logits: Tensor, truth: Tensor, valid: Tensor) -> None:
-        """Add images; all tensors of one size."""
-        bad = ~logits.isfinite().all(1) & valid
-        self.counts += torch.stack([bad.sum(), valid.sum()])
+        """Add images; all tensors of one size.
+
+        No metric has a fair value for a prediction that is no number: such pixels are counted, not scored.
+        """
+        finite = logits.isfinite().all(1)
+        self.counts += torch.stack([(valid & ~finite).sum(), valid.sum()])
+        if not finite.all():
+            logits, valid = torch.where(finite[:, None], logits, 0.0), valid & finite
         self.metric.update(self.task.decode(logits), truth, valid)
 
     def result(self) -> Result:
         """Return the score over all processes."""
         counts = self.counts.clone()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if _distributed():
             torch.distributed.all_reduce(counts)
+        bad, pixels = counts.tolist()
         value = float(self.metric.compute()) * (100 if self.task.unit == "%" else 1)
-        share = float(counts[0] / counts[1]) if counts[1] else 0.0
-        return Result(self.task.metric_name, value, self.task.unit, bool(self.metric.higher_is_better), share)
+        return Result(
+            self.task.metric_name,
+            value if bad < pixels else math.nan,  # of nothing, some metrics are 0
+            self.task.unit,
+            bool(self.metric.higher_is_better),
+            bad / pixels if pixels else 0.0,
+        )
 
 
 def evaluation_loader(
     dataset: MultiTaskDataset, crop: tuple[int, int], batch_size: int, workers: int, rank: int = 0, world: int = 1
-) -> DataLoader[Batch]:
-    """Return whole images, padded to the crop size; every process gets its own share of them."""
+) -> DataLoader[list[Batch]]:
+    """Return whole images, padded to the crop size; every process gets its own share of them.
+
+    What is loaded at a time comes in batches of one padded size each.
+    """
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,
@@ -86,7 +104,7 @@ def evaluation_loader(
 def evaluate(
     network: nn.Module,
     tasks: Sequence[Task],
-    loader: DataLoader[Batch],
+    loader: DataLoader[list[Batch]],
     *,
     device: torch.device | str = "cpu",
     fast: bool = False,
@@ -105,41 +123,66 @@ def evaluate(
     meters = {task.name: Meter(task, fast=fast) for task in tasks}
     training = network.training
     network.eval()
-    for batch in tqdm(loader, "evaluate", unit="batch", disable=None if progress else True, leave=False):
-        output: Output = network(batch["image"].to(device).float() / 255)
-        for name, meter in meters.items():
-            logits = output.predictions[name].float().cpu()
-            for i, (h, w) in enumerate(batch["size"]):
-                meter.update(
-                    logits[i : i + 1, :, :h, :w],
-                    batch["truth"][name][i : i + 1, ..., :h, :w],
-                    batch["valid"][name][i : i + 1, :h, :w],
-                )
+    for batches in tqdm(loader, "evaluate", unit="batch", disable=None if progress else True, leave=False):
+        for batch in batches:
+            output: Output = network(batch["image"].to(device).float() / 255)
+            for task, meter in meters.items():
+                logits = output.predictions[task].float().cpu()
+                for i, (truth, valid) in enumerate(_labels(batch, task)):
+                    meter.update(logits[i : i + 1, :, : valid.shape[1], : valid.shape[2]], truth, valid)
     network.train(training)
-    return {name: meter.result() for name, meter in meters.items()}
+    results = {task: meter.result() for task, meter in meters.items()}
+    if not _distributed() or torch.distributed.get_rank() == 0:
+        for warning in warnings_about(results):
+            tqdm.write(f"warning: {warning}", file=sys.stderr)
+    return results
 
 
-def constant_results(tasks: Sequence[Task], loader: DataLoader[Batch]) -> dict[str, Result]:
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def constant_results(tasks: Sequence[Task], loader: DataLoader[list[Batch]]) -> dict[str, Result]:
     """Score the best constant predictor of every task: what a network that learnt nothing could reach."""
-    batches = list(loader)
+    batches = list(itertools.chain.from_iterable(loader))
     scores = {}
     for task in tasks:
         meter = Meter(task, fast=False)
-        images = [
-            (batch["truth"][task.name][i : i + 1, ..., :h, :w], batch["valid"][task.name][i : i + 1, :h, :w])
-            for batch in batches
-            for i, (h, w) in enumerate(batch["size"])
-        ]
+        images = [image for batch in batches for image in _labels(batch, task.name)]
         constant = task.constant(images)
         for truth, valid in images:
+            meter.counts[1] += valid.sum()
             meter.metric.update(constant.expand(*constant.shape[:-2], *valid.shape[-2:]).contiguous(), truth, valid)
         scores[task.name] = meter.result()
     return scores
 
 
+def _labels(batch: Batch, task: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the truth of every image and where it is valid, without the padding."""
+    for i, (h, w) in enumerate(batch["size"]):
+        yield batch["truth"][task][i : i + 1, ..., :h, :w], batch["valid"][task][i : i + 1, :h, :w]
+
+
+def warnings_about(results: dict[str, Result]) -> list[str]:
+    """Say which results are not of all valid pixels."""
+    lines = []
+    for task, result in results.items():
+        if result.non_finite:
+            share = f"{100 * result.non_finite:.3g} %"
+            lines.append(
+                f"{task}: {share} of the valid pixels have no finite prediction; {result.metric} is without them"
+            )
+        elif math.isnan(result.value):
+            lines.append(f"{task}: no valid pixel in this split; there is no {result.metric}")
+    return lines
+
+
 def results_to_dict(results: dict[str, Result]) -> dict[str, Any]:
-    """Return plain values, for JSON."""
-    return {task: asdict(result) for task, result in results.items()}
+    """Return plain values, for JSON; a value that is NaN becomes None."""
+    return {
+        task: asdict(result) | {"value": None if math.isnan(result.value) else result.value}
+        for task, result in results.items()
+    }
 
 
 def read_results(path: Path) -> dict[str, Result]:
@@ -148,9 +191,22 @@ def read_results(path: Path) -> dict[str, Result]:
     Raises:
         UserError: No such file, or not such a file.
     """
+    return read_measurement(path)[0]
+
+
+def read_measurement(path: Path) -> tuple[dict[str, Result], Protocol | None]:
+    """Read results as `read_results` does, and how they were measured if that is recorded.
+
+    Also what `atrc evaluate --json` wrote.
+    """
     file = path / "results.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))["results"]
-        return {task: Result(**fields) for task, fields in content.items()}
+        content = json.loads(file.read_text(encoding="utf-8"))
+        results = {task: _result(fields) for task, fields in content["results"].items()}
+        return results, content.get("protocol")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: not the results.json of a run ({error})") from None
+
+
+def _result(fields: dict[str, Any]) -> Result:
+    return Result(**fields | {"value": math.nan if fields["value"] is None else float(fields["value"])})

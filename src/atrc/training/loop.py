@@ -39,6 +39,7 @@ from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.recipe import Recipe
 from atrc.training.sync_batch_norm import synchronise
+from atrc.training.protocol import describe_protocol
 
 PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
 
@@ -274,7 +275,7 @@ class Fit:
                 "steps": self.recipe.optim.steps,
                 "seconds": round(seconds, 1),
                 "layout": self.train_set.layout,
-                "checkpoint": "last",
+                "protocol": describe_protocol(self.val_set, self.tasks, self.recipe.data.crop),
                 "results": results_to_dict(results),
             }
             write_text(self.folder.results, json.dumps(content, indent=2) + "\n")

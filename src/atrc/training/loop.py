@@ -29,17 +29,17 @@ from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
+from atrc.training.balancing import require_balancing
 from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_network
-from atrc.training.balancing import require_balancing
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.folder import RunFolder, Table, write_text
 from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.protocol import describe_protocol
 from atrc.training.recipe import Recipe
 from atrc.training.sync_batch_norm import synchronise
-from atrc.training.protocol import describe_protocol
 
 PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
 
@@ -57,10 +57,10 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
         UserError: Something in the recipe or the data cannot be used, or a loss is not a finite number.
     """
     fabric = _fabric(recipe, search)
+    require_balancing(recipe, search, fabric.world_size)
     fabric.launch()
     return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
 
-    require_balancing(recipe, search, fabric.world_size)
 
 def _fabric(recipe: Recipe, search: bool) -> Fabric:
     # After a block is fixed, its other candidates get no gradient: DDP must be told not to wait for them.
@@ -107,13 +107,13 @@ class Fit:
         self.phase = PHASES[recipe.search.space if search else None](network, recipe)
         self.plain_optimizer = self.phase.optimizer()
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
+        fabric.to_device(self.phase.balancing)
         self.start = self._resume()
         if fabric.global_rank == 0:
             self.folder.begin(recipe)
         fabric.barrier()
 
     def _resume(self) -> int:
-        fabric.to_device(self.phase.balancing)
         path, self.seconds = self.folder.checkpoint, 0.0
         if not path.exists():
             return 0
@@ -123,13 +123,13 @@ class Fit:
         self.phase.network.load_state_dict(saved.network)
         self.optimizer.load_state_dict(saved.training["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.training["precision"])
+        self.phase.balancing.load_state_dict(saved.training.get("balancing", {}))
         self.seconds = saved.seconds
         return saved.step
 
     def run(self) -> dict[str, Result]:
         """Take the remaining steps, then evaluate; what is finished is only read."""
         steps = self.recipe.optim.steps
-        self.phase.balancing.load_state_dict(saved.training.get("balancing", {}))
         if self.start == steps and self.folder.results.exists():
             return read_results(self.folder.results)
         self._open_logs()
@@ -262,13 +262,13 @@ class Fit:
                 training={
                     "optimizer": self.optimizer.state_dict(),
                     "precision": self.fabric.strategy.precision.state_dict(),
+                    "balancing": self.phase.balancing.state_dict(),
                 },
             ).save(self.folder.checkpoint)
         self.fabric.barrier()
 
     def _finish(self) -> dict[str, Result]:
         seconds = time.perf_counter() - self.began
-                    "balancing": self.phase.balancing.state_dict(),
         results = self._validate(self.recipe.optim.steps, fast=False)
         if self.fabric.global_rank == 0:
             content = {

@@ -78,9 +78,9 @@ class OptimConfig:
         power: Power of the decay.
         warmup: Steps over which the learning rate first rises linearly.
         clip: Largest norm of the weights' gradient; unlimited if not given.
-    """
         balancing: How the tasks' losses become one gradient: "fixed" weights (the paper), "uncertainty" (learned
             weights), or "torchjd:AGGREGATOR", such as torchjd:UPGrad, with the extra atrc[balancing].
+    """
 
     steps: int = 40_000
     lr: float = 0.01
@@ -89,8 +89,8 @@ class OptimConfig:
     power: float = 0.9
     warmup: int = 0
     clip: float | None = None
-
     balancing: str = "fixed"
+
 
 @dataclass
 class SearchConfig:

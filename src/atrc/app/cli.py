@@ -28,11 +28,16 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": verbs.evaluate,
     "boundaries": verbs.boundaries,
     "resources": verbs.resources,
+    "study run": verbs.study,
 }
-GROUPS = {"data": "Check a data set folder, or show some of it."}  # first words of verbs of two
+GROUPS = {  # first words of verbs of two
+    "data": "Check a data set folder, or show some of it.",
+    "study": "Run a study: many recipes and seeds. `atrc study FILE` is `atrc study run FILE`.",
+}
 WITH_RECIPE = ("train", "search")
 SWITCHES = {  # options that take no value
     "resume": "Continue the run in --out from its last checkpoint.",
+    "dry_run": "Only print the cells and their steps.",
     "augmented": "Show what a training makes of the images: scaled, cropped, mirrored, distorted.",
     "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
 }
@@ -56,7 +61,8 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         if name in WITH_RECIPE:
             sub.add_class_arguments(Recipe, as_group=False)
         for switch in [key for key in SWITCHES if key in signature(verb).parameters]:
-            sub.add_argument(f"--{switch}", action="store_true", help=SWITCHES[switch])
+            names = dict.fromkeys([f"--{switch}", f"--{switch.replace('_', '-')}"])
+            sub.add_argument(*names, action="store_true", help=SWITCHES[switch])
         sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", *SWITCHES})
         group, _, action = name.rpartition(" ")
         if group not in groups:
@@ -70,7 +76,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a verb; user mistakes end with one line and exit status 2."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = _complete(sys.argv[1:] if arguments is None else list(arguments))
     verb = next((name for name in VERBS if given[: len(name.split())] == name.split()), None)
     parser, parsers = make_parser()
     try:
@@ -94,6 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(verb: str | None, message: str) -> NoReturn:
     print(f"atrc {verb}: error: {message}" if verb else f"atrc: error: {message}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def _complete(given: list[str]) -> list[str]:
+    """Let `atrc study FILE` mean `atrc study run FILE`."""
+    is_file = given[:1] == ["study"] and given[1:2] not in ([], ["-h"], ["--help"])
+    return ["study", "run", *given[1:]] if is_file and f"study {given[1]}" not in VERBS else given
 
 
 def find_recipes(given: list[str]) -> list[str]:

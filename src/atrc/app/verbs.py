@@ -8,6 +8,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+from atrc.studies.slurm_config import SlurmConfig
 from atrc.training.recipe import Recipe
 
 
@@ -190,6 +191,35 @@ def resources(studies: list[str] | None = None, repeats: int = 3, device: str = 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         rows = show_resources(studies or [f"table{n}" for n in range(1, 6)], repeats, device)
     _write_json(rows, json)
+
+
+def study(
+    file: str,
+    out: str | None = None,
+    jobs: int | None = None,
+    dry_run: bool = False,
+    slurm: SlurmConfig = SlurmConfig(),  # noqa: B008
+    json: str | None = None,
+) -> None:
+    """Run a study: many recipes and seeds; done cells are skipped, killed ones resume, failed ones are tried again.
+
+    The exit status is 1 if a cell failed.
+
+    Args:
+        file: The study: a YAML file, or a shipped one such as table1.
+        out: Its folder; runs/NAME by default.
+        jobs: Cells at a time on this machine; by default one for each visible GPU, or for each core without one.
+        dry_run: Only print the cells and their steps.
+        slurm: Where and how cells are submitted to Slurm; giving any of these submits them.
+        json: Also write the cells to this file; "-" for standard output, in place of the table.
+    """
+    from atrc.app.study import run_study
+
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        cells = run_study(file, out, jobs, dry_run, slurm)
+    _write_json(cells, json)
+    if any(cell["state"] == "failed" for cell in cells):
+        raise SystemExit(1)
 
 
 def _report(results: dict[str, Any], path: str | None) -> None:

@@ -103,9 +103,10 @@ class Study:
         """The tasks of the study's layout."""
         return LAYOUTS[self.layout]()
 
-    def recipe(self, row: Row) -> Recipe:
-        """Return the recipe of a row, for all tasks and the recipe's own seed."""
-        paths = [recipe_path(name, self.folder) for name in (*self.recipes, *row.recipes)]
+    def recipe(self, row: Row, search: str | None = None) -> Recipe:
+        """Return the recipe of a row, or of one of its searches, for all tasks and the recipe's own seed."""
+        names = (*self.recipes, *row.recipes, *([search] if search else []))
+        paths = [recipe_path(name, self.folder) for name in names]
         return read_recipe(paths, {**self.set, **row.set})
 
 

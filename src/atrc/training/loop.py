@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +70,7 @@ def _fabric(recipe: Recipe, search: bool) -> Fabric:
     # of which processes may have different numbers. Metrics live on the CPU, whatever the network does.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     ddp = DDPStrategy(find_unused_parameters=search, broadcast_buffers=False, process_group_backend=backend)
-    strategy = ddp if recipe.devices > 1 else "auto"
+    strategy = ddp if recipe.devices * recipe.nodes > 1 else "auto"
     gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
     precision = recipe.precision
     if precision == "auto":
@@ -76,8 +78,11 @@ def _fabric(recipe: Recipe, search: bool) -> Fabric:
     if precision == "16" and not gpu:
         raise UserError("precision '16' needs a GPU; choose 32 or bf16 on a CPU")
     name = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
+    shape: dict[str, Any] = {"devices": recipe.devices, "num_nodes": recipe.nodes}
     try:
-        return Fabric(accelerator=recipe.accelerator, devices=recipe.devices, strategy=strategy, precision=name)  # type: ignore[arg-type]
+        with warnings.catch_warnings():  # one process on a machine that has Slurm is no mistake
+            warnings.filterwarnings("ignore", "The `srun` command is available")
+            return Fabric(accelerator=recipe.accelerator, strategy=strategy, precision=name, **shape)  # type: ignore[arg-type]
     except (ValueError, RuntimeError) as error:
         raise UserError(f"accelerator '{recipe.accelerator}' with {recipe.devices} devices: {error}") from None
 

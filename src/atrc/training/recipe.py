@@ -131,7 +131,8 @@ class Recipe:
         log_every: Steps between rows of train.csv.
         precision: "32", "64", "bf16", "16" (mixed), or "auto": bf16 on GPUs that have it, else 32.
         accelerator: As in Lightning: "auto", "cpu", "gpu" ..
-        devices: Number of devices.
+        devices: Number of devices, of every node.
+        nodes: Number of nodes; more than one are started by torchrun or Slurm's srun.
         deterministic: Use only deterministic kernels (on a GPU set CUBLAS_WORKSPACE_CONFIG=:4096:8 too).
     """
 
@@ -146,6 +147,7 @@ class Recipe:
     precision: Literal["auto", "32", "64", "bf16", "16"] = "auto"
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1
     deterministic: bool = False
 
     @property
@@ -160,7 +162,7 @@ class Recipe:
 
 # What a continuation may change: where and on what it runs. (Dropout is drawn per process, so another number of
 # devices is the same run only in distribution.)
-FREE = ("out", "data.root", "data.workers", "accelerator", "devices", "log_every")
+FREE = ("out", "data.root", "data.workers", "accelerator", "devices", "nodes", "log_every")
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

@@ -1,0 +1,159 @@
+"""`atrc study`: run a grid of recipes and seeds, and show how far it is."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from atrc.app.tables import format_grid
+from atrc.studies.cells import Cell
+from atrc.studies.local import LocalExecutor
+from atrc.studies.plan import plan, save_study
+from atrc.studies.runner import Executor, Run, only_one
+from atrc.studies.slurm import SlurmExecutor, require_not_submitted
+from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.study import Study
+from atrc.training.evaluate import read_results, results_to_dict
+
+HEAD = ("", "done", "running", "waiting", "failed", "progress")
+REDRAW = 1.0  # time between two pictures of the table [s]
+
+
+def run_study(file: str, out: str | None, jobs: int | None, dry_run: bool, slurm: SlurmConfig) -> list[dict[str, Any]]:
+    """Run what is left of a study and print how far it is; return its cells as plain values."""
+    study = Study.load(file)
+    folder = Path(out) if out else Path("runs") / Path(file).stem
+    cells = plan(study, folder, slurm.gpus, slurm.nodes)
+    if dry_run:
+        print_plan(study, cells)
+        return [describe(cell) for cell in cells]
+    accelerators = {stage.recipe.accelerator for cell in cells for stage in cell.stages}
+    executor: Executor
+    if slurm.wanted:
+        executor = SlurmExecutor(slurm, folder)
+    else:
+        require_not_submitted(cells)
+        executor = LocalExecutor(jobs, "cpu" if accelerators == {"cpu"} else "auto")
+    with only_one(folder):
+        save_study(study, cells, folder)
+        board = Board(study.title)
+        run = Run(cells, executor, board)
+        try:
+            run.run(wait=slurm.wait)
+        finally:
+            board.finish(run)
+    return [describe(cell, run.states[cell]) for cell in cells]
+
+
+def describe(cell: Cell, state: str | None = None) -> dict[str, Any]:
+    """Return a cell's state and results as plain values."""
+    state = state or cell.state
+    return {
+        "row": cell.row,
+        "seed": cell.seed,
+        "task": cell.task,
+        "state": state,
+        "reason": cell.reason() if state == "failed" else None,
+        "steps": cell.steps,
+        "steps_done": cell.steps_done(),
+        "seconds": cell.seconds(),
+        "results": results_to_dict(read_results(cell.run.results)) if state == "done" else None,
+        "folder": str(cell.folder),
+    }
+
+
+def print_plan(study: Study, cells: Sequence[Cell]) -> None:
+    """Print what a study would do."""
+    print(study.title)
+    for cell in cells:
+        stages = " + ".join(f"{stage.name} {stage.recipe.optim.steps}" for stage in cell.stages)
+        print(f"  {cell.state:11} {cell}: {stages} steps -> {cell.folder}")
+    left = sum(cell.steps - cell.steps_done() for cell in cells)
+    print(f"{len(cells)} cells, {sum(cell.steps for cell in cells)} steps, of which {left} are left")
+
+
+class Board:
+    """The table of a study: redrawn in place on a terminal, a line for every change elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.live = sys.stdout.isatty()
+        self.height = 0
+        self.drawn = float("-inf")
+        self.told: dict[Cell, str] = {}
+
+    def __call__(self, run: Run) -> None:
+        """Show how far a study is."""
+        if not self.live:
+            self._tell(run)
+        elif time.monotonic() - self.drawn > REDRAW:
+            self._draw(run)
+
+    def finish(self, run: Run) -> None:
+        """Print the table for the last time, and what failed."""
+        if self.live:
+            self._draw(run)
+        else:
+            self._tell(run)
+            print("\n".join(table(self.title, run)))
+        sys.stdout.flush()
+        if stopped := [cell for cell in run.jobs if not run.executor.leaves]:
+            print(f"{len(stopped)} cells were stopped; the same command continues them")
+        elif run.jobs:
+            print(f"{len(run.jobs)} jobs go on without this command; called again, it watches them")
+        for cell, state in run.states.items():
+            if state == "failed":
+                print(f"failed: {cell}: {cell.reason()}")
+
+    def _tell(self, run: Run) -> None:
+        for cell, state in run.states.items():
+            if state != self.told.get(cell, "waiting") and state != run.begun[cell]:
+                ended = sum(state in ("done", "failed") for state in run.states.values())
+                why = f": {cell.reason()}" if state == "failed" else ""
+                print(f"[{ended}/{len(run.cells)}] {state}: {cell}{why}", flush=True)
+        self.told = dict(run.states)
+
+    def _draw(self, run: Run) -> None:
+        size = shutil.get_terminal_size()
+        lines = table(self.title, run)
+        if len(lines) >= size.lines:  # a table that scrolls cannot be drawn over: only its head and its sum
+            lines = [*lines[:2], lines[-1]]
+        up = f"\x1b[{self.height}F\x1b[J" if self.height else ""
+        sys.stdout.write(up + "".join(f"{line[: size.columns - 1]}\n" for line in lines))
+        sys.stdout.flush()
+        self.height, self.drawn = len(lines), time.monotonic()
+
+
+def table(title: str, run: Run) -> list[str]:
+    """Return the lines of the table: a row for each of the study's, and their sum."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in run.cells:
+        rows.setdefault(cell.row, []).append(cell)
+    grid = [HEAD, *(_line(name, cells, run) for name, cells in rows.items()), _line("all", run.cells, run)]
+    left = run.clock.left(run.states)
+    ended = all(state in ("done", "failed") for state in run.states.values())
+    return [title, *format_grid(grid)[:-1], format_grid(grid)[-1] + ("" if ended else f"  {_time(left)}")]
+
+
+def _line(name: str, cells: Sequence[Cell], run: Run) -> tuple[str, ...]:
+    counts = _count(cells, run.states)
+    share = sum(run.clock.steps[cell] for cell in cells) / sum(cell.steps for cell in cells)
+    shown = [str(counts[key]) if counts[key] else "" for key in HEAD[2:5]]
+    return name, f"{counts['done']}/{len(cells)}", *shown, f"{100 * share:.0f} %"
+
+
+def _count(cells: Sequence[Cell], states: Mapping[Cell, str]) -> Counter[str]:
+    return Counter("waiting" if states[cell] == "queued" else states[cell] for cell in cells)
+
+
+def _time(left: float | None) -> str:
+    if left is None:
+        return "time left: not known yet"
+    minutes = round(left / 60)
+    text = f"{minutes // 1440} d {minutes // 60 % 24} h" if minutes >= 1440 else f"{minutes // 60}:{minutes % 60:02d} h"
+    return f"about {text} left" if minutes else "about a minute left"

@@ -1,0 +1,194 @@
+"""The cells of a study: one system trained once. A cell is a folder that tells all about itself."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from atrc.errors import UserError
+from atrc.training.folder import RunFolder, plain, write_text
+from atrc.training.recipe import Recipe, differences, flatten
+
+State = Literal["done", "failed", "interrupted", "waiting"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a cell: a search, or the training that comes last.
+
+    Attributes:
+        name: Its folder in the cell's.
+        search: Whether it searches.
+        recipe: What it does; files are given relative to the cell's folder, the data set is not.
+    """
+
+    name: str
+    search: bool
+    recipe: Recipe
+
+
+@dataclass(frozen=True, eq=False)  # a cell is its folder; recipes have no hash
+class Cell:
+    """One system trained once.
+
+    Attributes:
+        row: Name of the study's row.
+        seed: Seed of all its stages.
+        task: The task of a single-task network; None for one network for all.
+        folder: Holds cell.yaml, a run's folder for every stage, cell.log, and failed.txt if it failed.
+        stages: What is run, in order.
+    """
+
+    row: str
+    seed: int
+    task: str | None
+    folder: Path
+    stages: tuple[Stage, ...]
+
+    def __str__(self) -> str:
+        return f"{self.row}, seed {self.seed}" + (f", {self.task}" if self.task else "")
+
+    @property
+    def run(self) -> RunFolder:
+        """The folder of the last run, which has the results."""
+        return self.stage_folder(self.stages[-1])
+
+    @property
+    def log(self) -> Path:
+        """What the cell's processes printed."""
+        return self.folder / "cell.log"
+
+    @property
+    def failure(self) -> Path:
+        """Why it failed, if it did."""
+        return self.folder / "failed.txt"
+
+    @property
+    def state(self) -> State:
+        """What the folder says; whether some process works on it at this moment, it cannot."""
+        if self.run.results.exists():
+            return "done"
+        if self.failure.exists():
+            return "failed"
+        return "interrupted" if self.steps_done() else "waiting"
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.recipe.optim.steps for stage in self.stages)
+
+    @property
+    def devices(self) -> int:
+        """Devices of a node that it needs."""
+        return max(stage.recipe.devices for stage in self.stages)
+
+    @property
+    def nodes(self) -> int:
+        """Nodes that it needs."""
+        return max(stage.recipe.nodes for stage in self.stages)
+
+    def stage_folder(self, stage: Stage) -> RunFolder:
+        """Return the folder of a stage."""
+        return RunFolder(self.folder / stage.name)
+
+    def steps_done(self) -> int:
+        """Count the steps of finished stages, and those that the current one has logged."""
+        done = 0
+        for stage in self.stages:
+            run = self.stage_folder(stage)
+            done += stage.recipe.optim.steps if run.results.exists() else _last_step(run.path / "train.csv")
+        return done
+
+    def seconds(self) -> float:
+        """Return the time that the finished stages took, over all continuations [s]."""
+        files = [self.stage_folder(stage).results for stage in self.stages]
+        return float(sum(json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in files if file.exists()))
+
+    def reason(self) -> str | None:
+        """Return why it failed; None if it did not."""
+        return self.failure.read_text(encoding="utf-8").strip() if self.state == "failed" else None
+
+    def fail(self, reason: str) -> None:
+        """Note why it failed. Several processes may do so at once."""
+        partial = self.failure.with_name(f"failed.txt.{os.getpid()}.partial")
+        partial.write_text(f"{' '.join(reason.split())}\n", encoding="utf-8")
+        partial.replace(self.failure)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: the content of cell.yaml."""
+        stages = [{"name": s.name, "search": s.search, "recipe": plain(s.recipe.to_dict())} for s in self.stages]
+        return {"row": self.row, "seed": self.seed, "task": self.task, "stages": stages}
+
+    def save(self) -> None:
+        """Write cell.yaml.
+
+        Raises:
+            UserError: The folder cannot be written, or was begun with other recipes.
+        """
+        self.require_unchanged()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / "cell.yaml", yaml.safe_dump(self.to_dict(), sort_keys=False))
+        except OSError as error:
+            raise UserError(f"cannot write to {self.folder}: {error.strerror}; choose another --out") from None
+
+    def require_unchanged(self) -> None:
+        """Refuse recipes that are not those of the checkpoints in the folder."""
+        if not (self.folder / "cell.yaml").exists():
+            return
+        begun = {stage.name: stage.recipe.to_dict() for stage in Cell.load(self.folder).stages}
+        for stage in self.stages:
+            now = stage.recipe.to_dict()
+            if stage.name not in begun or not self.stage_folder(stage).checkpoint.exists():
+                continue
+            if changed := differences(begun[stage.name], now):
+                key = changed[0]
+                raise UserError(
+                    f"{self.folder / stage.name}: was begun with {key} {flatten(begun[stage.name]).get(key)}, now the "
+                    f"study has {flatten(now).get(key)}; restore the value, choose another --out, or remove the folder"
+                )
+
+    @classmethod
+    def load(cls, folder: Path) -> Cell:
+        """Read a cell's folder.
+
+        Raises:
+            UserError: It has no cell.yaml, or one that this version does not understand.
+        """
+        file = folder / "cell.yaml"
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            stages = [Stage(s["name"], s["search"], _build(Recipe, s["recipe"])) for s in content["stages"]]
+            return cls(content["row"], content["seed"], content["task"], folder, tuple(stages))
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file}: not the cell of a study ({error}); remove it and call `atrc study` again"
+            ) from None
+
+
+def _build(kind: type, content: dict[str, Any]) -> Any:
+    """Make a recipe, or a part of one, from plain values."""
+    made = kind()
+    for field in fields(kind):
+        if field.name in content:
+            now, value = getattr(made, field.name), content[field.name]
+            if isinstance(value, dict):
+                value = _build(type(now), value)
+            setattr(made, field.name, tuple(value) if isinstance(now, tuple) else value)
+    return made
+
+
+def _last_step(table: Path) -> int:
+    """Return the step of the last whole row of a table; 0 if there is none."""
+    try:
+        with table.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+            lines = file.read().split(b"\n")[:-1]
+        return int(lines[-1].split(b",")[0])
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -98,7 +98,7 @@ class Fit:
             )
         if recipe.deterministic:
             torch.use_deterministic_algorithms(True)
-        self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks)
+        self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks, recipe.data.url)
         self.val_set = open_dataset(recipe.data.root, "val", recipe.data.tasks)
         self.folder = RunFolder(recipe.folder)
         if self.folder.checkpoint.exists() and not resume:

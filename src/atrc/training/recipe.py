@@ -13,7 +13,9 @@ class DataConfig:
     """Where the images come from and how they are augmented.
 
     Attributes:
-        root: Data set folder (NYUD_MT, PASCAL_MT or Rooms).
+        root: Data set folder: NYUD_MT, PASCAL_MT, Rooms, or one's own with a dataset.yaml. An archive beside its name
+            is unpacked first.
+        url: Where to download the archive of a folder that is not there.
         tasks: Tasks to predict; all that the data set labels if empty.
         crop: Height and width of training crops; evaluation pads to it [px].
         batch_size: Images of a step, over all devices.
@@ -23,6 +25,7 @@ class DataConfig:
     """
 
     root: str = "data/rooms"
+    url: str | None = None
     tasks: list[str] = field(default_factory=list)
     crop: tuple[int, int] = (425, 560)
     batch_size: int = 8
@@ -46,8 +49,9 @@ class NetworkConfig:
             names.
         branching: Which tasks share which stages of the backbone: a file, or "at:N" to share the first N stages; all
             tasks share all by default.
-        neck: What the heads read: "concat" (all levels), "skip" (the finest and the deepest, for dilated backbones),
-            "aspp" (the same with ASPP, one for each task) or "fpm" (feature propagation, of MTI-Net).
+        neck: What the heads read: "concat" (all levels), "project" (all levels, narrowed), "skip" (the finest and the
+            deepest, for dilated backbones), "aspp" (the same with ASPP, one for each task) or "fpm" (feature
+            propagation, of MTI-Net).
         distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
         distil_at: "finest" or "all" levels; all needs the neck fpm.
         genotype: For atrc: a file, a published name, one context for all pairs, or "random:SEED".
@@ -162,12 +166,13 @@ class Recipe:
 
 # What a continuation may change: where and on what it runs. (Dropout is drawn per process, so another number of
 # devices is the same run only in distribution.)
-FREE = ("out", "data.root", "data.workers", "accelerator", "devices", "nodes", "log_every")
+FREE = ("out", "data.root", "data.url", "data.workers", "accelerator", "devices", "nodes", "log_every")
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Name the keys, dotted, in which two recipes differ, leaving out what does not change the result."""
-    a, b = flatten(one), flatten(other)
+    defaults = flatten(Recipe().to_dict())  # for keys that a checkpoint of an older atrc does not have yet
+    a, b = defaults | flatten(one), defaults | flatten(other)
     return [key for key in dict.fromkeys([*a, *b]) if key not in FREE and a.get(key) != b.get(key)]
 
 

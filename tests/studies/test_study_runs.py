@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_study import ALONE, BROKEN, SEARCHED, InProcess, run, write_study
 
 from atrc.app.cli import main
 from atrc.errors import UserError
@@ -23,6 +22,7 @@ from atrc.studies.runner import Run, only_one
 from atrc.studies.study import Study
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
+from tiny_study import ALONE, BROKEN, SEARCHED, InProcess, run, write_study
 
 STUDY = """import sys; from pathlib import Path; from atrc.studies.cells import Cell
 from atrc.studies.local import LocalExecutor; from atrc.studies.runner import Run
@@ -187,8 +187,8 @@ def test_an_interrupt_ends_the_processes(tmp_path, nyud_folder):
     file = write_study(tmp_path / "s.yaml", nyud_folder, {"name": "a"})
 
     def interrupt(work: Run) -> None:
-        assert len(processes(tmp_path / "out")) == 2
-        raise KeyboardInterrupt
+        if len(processes(tmp_path / "out")) == 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(file, tmp_path / "out", LocalExecutor(2, "cpu"), interrupt)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from atrc.app.study import Board, table
+from atrc.app.study import Board, describe_time, table
 from atrc.studies import progress, runner
 from atrc.studies.plan import plan
 from atrc.studies.runner import Executor, Job, Run
@@ -80,7 +80,7 @@ def test_the_table_counts_the_cells_of_every_row(study):
         "b     0/1                 1               0 %",
         "all   0/2        1        1               0 %  time left: not known yet",
     ]
-    assert seen[2][-1].split() == ["all", "0/2", "1", "1", "12", "%", "about", "a", "minute", "left"]
+    assert seen[2][-1].split() == ["all", "0/2", "1", "1", "12", "%", "about", "1", "min", "left"]
     assert seen[-1][-1].split() == ["all", "2/2", "100", "%"]
 
 
@@ -111,3 +111,12 @@ def test_on_a_terminal_the_table_is_drawn_over_itself(study, capsys, monkeypatch
     assert len(later) >= 4
     assert all(picture.startswith("Tiny\n") and picture.count("\n") == 5 for picture in (first, *later))
     assert max(len(line) for line in first.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "time left: not known yet"), (20, "about 1 min left"), (3540, "about 59 min left"),
+     (3725, "about 1:02 h left"), (90_000, "about 1 d 1 h left")],
+)  # fmt: skip
+def test_the_time_left_is_told_in_its_largest_units(seconds, text):
+    assert describe_time(seconds if seconds is None else float(seconds)) == text

@@ -137,7 +137,7 @@ def table(title: str, run: Run) -> list[str]:
     grid = [HEAD, *(_line(name, cells, run) for name, cells in rows.items()), _line("all", run.cells, run)]
     left = run.clock.left(run.states)
     ended = all(state in ("done", "failed") for state in run.states.values())
-    return [title, *format_grid(grid)[:-1], format_grid(grid)[-1] + ("" if ended else f"  {_time(left)}")]
+    return [title, *format_grid(grid)[:-1], format_grid(grid)[-1] + ("" if ended else f"  {describe_time(left)}")]
 
 
 def _line(name: str, cells: Sequence[Cell], run: Run) -> tuple[str, ...]:
@@ -151,9 +151,13 @@ def _count(cells: Sequence[Cell], states: Mapping[Cell, str]) -> Counter[str]:
     return Counter("waiting" if states[cell] == "queued" else states[cell] for cell in cells)
 
 
-def _time(left: float | None) -> str:
+def describe_time(left: float | None) -> str:
+    """Say how long a time [s] is."""
     if left is None:
         return "time left: not known yet"
-    minutes = round(left / 60)
-    text = f"{minutes // 1440} d {minutes // 60 % 24} h" if minutes >= 1440 else f"{minutes // 60}:{minutes % 60:02d} h"
-    return f"about {text} left" if minutes else "about a minute left"
+    minutes = max(1, round(left / 60))
+    if minutes < 60:
+        return f"about {minutes} min left"
+    if minutes < 24 * 60:
+        return f"about {minutes // 60}:{minutes % 60:02d} h left"
+    return f"about {minutes // 1440} d {minutes // 60 % 24} h left"

@@ -139,8 +139,6 @@ class PlainOpenCV:
             image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
         if contrast is not None and not contrast_first:
             image = self.contrast(image, contrast)
-        if rng.random() < 0.5:
-            image = np.ascontiguousarray(image[..., rng.permutation(3)])
         return image
 
     @staticmethod

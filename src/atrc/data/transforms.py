@@ -110,10 +110,10 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class PhotometricDistortion:
-    """Distort brightness, contrast, saturation and hue of the image alone, and permute its channels.
+    """Distort brightness, contrast, saturation and hue of the image alone.
 
-    Each with probability 1/2, in the ranges and in the order of torchvision's `RandomPhotometricDistort`.
-    Source: SSD (ECCV 2016).
+    Each with probability 1/2, in the ranges and in the order of torchvision's `RandomPhotometricDistort`, but without
+    its permutation of the channels: colours tell classes here. Source: SSD (ECCV 2016).
     """
 
     brightness: tuple[float, float] = (0.875, 1.125)
@@ -128,11 +128,9 @@ class PhotometricDistortion:
             for name, limits in vars(self).items()
             if torch.rand(()) < 0.5
         }
-        image = (
-            distort(sample["image"].as_subclass(Tensor), contrast_last=last, **amounts) if amounts else sample["image"]
-        )
-        if torch.rand(()) < 0.5:
-            image = image.index_select(0, torch.randperm(3))
+        if not amounts:
+            return sample
+        image = distort(sample["image"].as_subclass(Tensor), contrast_last=last, **amounts)
         return {**sample, "image": tv_tensors.Image(image)}
 
 

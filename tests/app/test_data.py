@@ -28,6 +28,14 @@ def check(root, *options):
     return 0
 
 
+def give_numbers(path):
+    """Write scores that two steps do not reach: no gain is relative to 0."""
+    content = json.loads(path.read_text())
+    for result in content["results"].values():
+        result["value"] = 50.0
+    path.write_text(json.dumps(content))
+
+
 def test_the_commands_of_the_page_lead_from_a_folder_to_a_trained_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "data/warehouse", train=3, val=2, h=32, w=40)
@@ -37,6 +45,8 @@ def test_the_commands_of_the_page_lead_from_a_folder_to_a_trained_network(tmp_pa
         verbs.append(arguments[0])
         if arguments[1] == "check":
             arguments += ["--workers", "0"]
+        if arguments[0] == "evaluate":
+            give_numbers(tmp_path / "runs/baseline/results.json")
         main(arguments + (TINY if arguments[0] in ("train", "search") else []))
     assert verbs == ["data", "data", "data", "train", "search", "train", "evaluate"]
     said = capsys.readouterr()

@@ -6,13 +6,20 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from atrc.data.folder_labels import ClassLabels, DepthLabels, LabelReader, MaskLabels, NormalLabels
+from atrc.data.folder_labels import (
+    HIGHEST,
+    LOWEST,
+    ClassLabels,
+    DepthLabels,
+    LabelReader,
+    MaskLabels,
+    NormalLabels,
+)
 from atrc.data.folder_yaml import REQUIRED, Section, as_number, is_whole, nearest, show
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 OTHERS = "others"  # ignore whatever value is no class
-LOWEST, HIGHEST = -(2**15), 2**16 - 1  # values that class labels may have
 
 Described = tuple[Task, LabelReader]
 

@@ -19,6 +19,7 @@ from atrc.errors import UserError
 
 # h w image, c channels of the file
 
+LOWEST, HIGHEST = -(2**15), 2**16 - 1  # values that class labels may have
 UNKNOWN, IGNORED = -2, -1
 
 
@@ -57,23 +58,26 @@ class ClassLabels(LabelReader):
         array = single_channel(read_values(path), path)
         if array.dtype.kind not in "iu":
             raise UserError(f"{path}: class labels are whole numbers, these are {array.dtype}; save class indices")
-        low, table = self._table
-        index = array.astype(np.int64) - low
-        inside = (index >= 0) & (index < len(table))
-        classes = np.where(inside, table[np.where(inside, index, 0)], UNKNOWN)
+        classes = self._classes(array)
         if self.ignored is not None and (unknown := classes == UNKNOWN).any():
             self._refuse(path, int(array[unknown][0]), float(unknown.mean()))
         valid = classes >= 0
         return np.where(valid, classes, 0).astype(np.uint8 if len(self.names) <= 256 else np.int32), valid
 
+    def _classes(self, array: Integer[ndarray, "h w"]) -> Integer[ndarray, "h w"]:
+        """Look up the class of every pixel."""
+        if array.dtype in (np.uint8, np.uint16):
+            return self._table[array]
+        inside = (array >= LOWEST) & (array <= HIGHEST)
+        return np.where(inside, self._table[np.where(inside, array, 0)], UNKNOWN)
+
     @cached_property
-    def _table(self) -> tuple[int, Integer[ndarray, " k"]]:
-        """The least value with a meaning, and the class of each value from there on."""
-        meanings = {**self.values, **dict.fromkeys(self.ignored or (), IGNORED)}
-        low = min(meanings)
-        table = np.full(max(meanings) - low + 1, UNKNOWN)
-        table[np.array(list(meanings)) - low] = list(meanings.values())
-        return low, table
+    def _table(self) -> Integer[ndarray, " k"]:
+        """The class of every value from 0 up, then of the negative ones: so an index means itself."""
+        table = np.full(HIGHEST - LOWEST + 1, UNKNOWN, np.int32)
+        table[list(self.ignored or ())] = IGNORED
+        table[list(self.values)] = list(self.values.values())
+        return table
 
     def _refuse(self, path: Path, value: int, share: float) -> None:
         held = f"{min(self.values)} to {max(self.values)}" if len(self.values) > 1 else f"{min(self.values)}"

@@ -118,12 +118,14 @@ def class_labels(
     return labels.astype(np.uint8 if num_classes <= 256 else np.int32), valid
 
 
-def unit_normals(array: Shaped[np.ndarray, "h w *c"], path: Path) -> Label:
-    """Return unit vectors (3 h w), valid where the vector is finite and not zero."""
+def unit_normals(array: Shaped[np.ndarray, "h w *c"], path: Path, longest: float = np.inf) -> Label:
+    """Return unit vectors (3 h w), valid where the vector is finite, not about zero, and not longer than `longest`."""
     if array.ndim != 3 or array.shape[2] != 3:
         raise UserError(f"{path}: normals have three channels, this has shape {array.shape}")
     with np.errstate(over="ignore", invalid="ignore"):  # numbers too large for a length, or none at all
-        length = np.linalg.norm(array, axis=2)
-        valid = np.isfinite(length) & (length > 0.5)
-        unit = np.where(valid[..., None], array / np.where(valid, length, 1)[..., None], 0)
-    return unit.transpose(2, 0, 1).astype(np.float32), valid
+        planes = np.ascontiguousarray(array.transpose(2, 0, 1), np.float32)
+        length = np.sqrt(np.square(planes).sum(0))
+        valid = np.isfinite(length) & (length > 0.5) & (length < longest)
+        planes /= np.where(valid, length, 1)
+    planes[:, ~valid] = 0
+    return planes, valid

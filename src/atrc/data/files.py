@@ -89,10 +89,7 @@ def read_normals(path: Path) -> Label:
         if vectors.dtype.kind != "f":
             raise UserError(f"{path}: normals are numbers from -1 to 1, these are {vectors.dtype}; save unit vectors")
         return unit_normals(vectors, path)
-    decoded = read_png(path) / np.float32(127.5) - 1
-    unit, valid = unit_normals(decoded, path)
-    valid &= np.linalg.norm(decoded, axis=2) < 1.5
-    return np.where(valid, unit, np.float32(0)), valid
+    return unit_normals(read_png(path) / np.float32(127.5) - 1, path, longest=1.5)
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -118,7 +118,11 @@ def test_depth_is_divided_by_the_scale_that_was_really_taken(seed, factor, crops
     if not crops:
         assert (h, w) == (round(H * factor), round(W * factor))
     scale = before["truth"]["depth"].as_subclass(Tensor).flatten()[at] / after["truth"]["depth"][inside]
-    rounding = 0.5 * factor / min(size) if crops else 0.5 / (H * factor)  # half a pixel of the window, or of the whole
+    # Off by half a pixel of the whole image after the resize, or of the window before it.
+    rounding = max(
+        0.5 / (full * factor) if round(full * factor) <= crop else 0.5 * factor / crop
+        for full, crop in zip((H, W), size, strict=True)
+    )
     assert float(scale.mean()) == pytest.approx(factor, rel=1.1 * rounding)
     if factor > 1:  # every source pixel of the window is seen
         window = at.div(W, rounding_mode="floor").unique().numel() * at.remainder(W).unique().numel()

@@ -178,6 +178,7 @@ def test_a_killed_cell_is_named_and_continued_by_the_next_call(tmp_path, nyud_fo
     killed, failed = work.cells
     assert killed.reason() == f"killed (memory may be short); called again, the study continues it; see {killed.log}"
     assert failed.reason().startswith("train: unknown backbone")
+    assert "Fatal" not in failed.log.read_text()  # the thread that watches the parent does not disturb the end
     assert 2 <= killed.steps_done() < 400
     waiting = Run(plan(Study.load(file), tmp_path / "out"), InProcess(), lambda run: None)
     assert [str(cell) for cell in waiting.waiting] == ["a, seed 0", "broken, seed 0"]

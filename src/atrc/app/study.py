@@ -103,7 +103,7 @@ class Board:
             print("\n".join(table(self.title, run)))
         sys.stdout.flush()
         if stopped := [cell for cell in run.jobs if not run.executor.leaves]:
-            print(f"{len(stopped)} cells were stopped; the same command continues them")
+            print(f"stopped: {', '.join(map(str, stopped))}; the same command continues")
         elif run.jobs:
             print(f"{len(run.jobs)} jobs go on without this command; called again, it watches them")
         for cell, state in run.states.items():

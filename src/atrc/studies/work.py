@@ -42,7 +42,8 @@ def end_with_parent() -> None:
     """
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(sys.stdin.fileno(), 1):  # not sys.stdin.read: its lock may not be held when Python ends
+            continue
         os.killpg(0, signal.SIGKILL)  # a run may be killed at any time, and then resumes
 
     threading.Thread(target=watch, daemon=True).start()

@@ -181,7 +181,7 @@ def resources(studies: list[str] | None = None, repeats: int = 3, device: str = 
     """Show parameters, multiply-adds and latency of every system in the paper's tables, the paper's beside ours.
 
     Args:
-        studies: Studies to count: files or names; table1 to table5 by default.
+        studies: Studies to count: files or names; by default table1 to table5, and beyond.
         repeats: Timed passes of each network; 0 does not time.
         device: Where to time, such as cpu or cuda.
         json: Also write the rows to this file; "-" for standard output, in place of the tables.
@@ -189,7 +189,7 @@ def resources(studies: list[str] | None = None, repeats: int = 3, device: str = 
     from atrc.app.resources import show_resources
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
-        rows = show_resources(studies or [f"table{n}" for n in range(1, 6)], repeats, device)
+        rows = show_resources(studies or [*(f"table{n}" for n in range(1, 6)), "beyond"], repeats, device)
     _write_json(rows, json)
 
 

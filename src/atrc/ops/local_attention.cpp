@@ -1,43 +1,14 @@
 // Local attention on CPUs: softmax over the WINDOW x WINDOW neighbours that exist of q.k / sqrt(d), times v.
 //
-// No library besides the standard one; compiled on first use for one SCALAR and one WINDOW.
+// Compiled on first use for one SCALAR and one WINDOW.
 //
 // Vectors run along image rows. A worker packs the rows it needs as (row, channel, x) with zeros left and right,
 // so a neighbour is a load at another offset. ROWS rows of queries are worked on at once: every neighbour
 // that is loaded serves all of them, and the sums of a whole row of the window stay in registers.
-#include <dlfcn.h>
-
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <limits>
-#include <memory>
-#include <system_error>
-#include <thread>
-#include <type_traits>
-#include <vector>
+#include "kernel.hpp"
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int REGISTERS = 32, BYTES = 64;
-#elif defined(__AVX__)
-constexpr int REGISTERS = 16, BYTES = 32;
-#elif defined(__aarch64__)
-constexpr int REGISTERS = 32, BYTES = 16;
-#else
-constexpr int REGISTERS = 16, BYTES = 16;
-#endif
-
-using Scalar = SCALAR;
-typedef Scalar Vector __attribute__((vector_size(BYTES)));
-typedef float Floats __attribute__((vector_size(BYTES)));
-typedef double Doubles __attribute__((vector_size(BYTES)));
-typedef std::int32_t Integers __attribute__((vector_size(BYTES)));
-
-constexpr int LANES = BYTES / sizeof(Scalar);
 constexpr int RADIUS = WINDOW / 2;
 constexpr int NEIGHBOURS = WINDOW * WINDOW;
 // ROWS * WINDOW sums, ROWS queries and one key fit the registers.
@@ -54,29 +25,6 @@ Vector load(const Scalar* from) {
 }
 
 void store(Scalar* to, Vector x) { std::memcpy(to, &x, BYTES); }
-
-// Relative error 1e-7; x <= 0, and below -87 the result is the smallest normal number instead of 0.
-[[maybe_unused]] Floats exponential(Floats x) {
-  const float round = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to an integer
-  x = x < -87.0f ? Floats{} - 87.0f : x;
-  const Floats n = (x * 1.44269504f + round) - round;
-  const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Floats p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const Integers bits = (__builtin_convertvector(n, Integers) + 127) << 23;
-  Floats power;
-  std::memcpy(&power, &bits, BYTES);
-  return p * power;
-}
-
-[[maybe_unused]] Doubles exponential(Doubles x) {
-  for (std::size_t i = 0; i < BYTES / sizeof(double); i++) x[i] = std::exp(x[i]);
-  return x;
-}
 
 struct Shape {
   std::int64_t batch, height, width;
@@ -132,38 +80,6 @@ class Rows {
   std::vector<Scalar> memory;
 };
 
-// Calls work(*workers[i], task) for all tasks, thread i with a worker of its own, made when it is first needed.
-template <class Worker, class Work>
-void parallel(std::vector<std::unique_ptr<Worker>>& workers, const Shape& shape, std::int64_t tasks, const Work& work) {
-  const int threads = tasks > 1 ? workers.size() : 1;
-  std::atomic<std::int64_t> next{0};
-  std::atomic<int> started{0};
-  const auto loop = [&] {
-    auto& worker = workers[started++];
-    for (std::int64_t task; (task = next++) < tasks;) {
-      if (!worker) worker = std::make_unique<Worker>(shape);
-      work(*worker, task);
-    }
-  };
-  if (threads == 1) return loop();
-  // PyTorch's own threads, where they are OpenMP's: they spin for a while after their last work, and would
-  // compete with threads of ours.
-  using Pool = void (*)(void (*)(void*), void*, unsigned, unsigned);
-  static const auto pool = reinterpret_cast<Pool>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-  if (pool) {
-    const auto call = [](void* data) { (**static_cast<decltype(&loop)*>(data))(); };
-    auto data = &loop;
-    return pool(call, &data, threads, 0);
-  }
-  std::vector<std::thread> others;
-  try {
-    for (int i = 1; i < threads; i++) others.emplace_back(loop);
-  } catch (const std::system_error&) {  // no more threads to have: those at hand do all tasks
-  }
-  loop();
-  for (auto& other : others) other.join();
-}
-
 // scores[n][dx] = sum over c of a[n][c] * b[c] moved by dx, for N rows of a and one of b.
 template <int N>
 void correlate(const Scalar* a, std::int64_t a_row, const Scalar* b, std::int64_t channels, std::int64_t stride,
@@ -200,14 +116,6 @@ void accumulate(Scalar* to, std::int64_t to_row, const Scalar* weights, std::int
   }
   for (int n = 0; n < N; n++)
     for (int c = 0; c < C; c++) store(to + n * to_row + c * stride, sums[n][c]);
-}
-
-// Calls f(constant) with the constant equal to n, 1 <= n <= MOST.
-template <int MOST, class F>
-void with_constant(int n, const F& f) {
-  if constexpr (MOST > 1)
-    if (n < MOST) return with_constant<MOST - 1>(n, f);
-  f(std::integral_constant<int, MOST>());
 }
 
 template <class F>

@@ -1,11 +1,12 @@
-"""The contexts as pure functions; the local one is `atrc.ops.local_attention`."""
+"""The contexts as pure functions. The local one is `atrc.ops.local_attention`; the label ones use its sibling."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from atrc.ops import label_attention
 
 # b batch, d query/key channels, c value channels, h w feature grid, r label regions
 
@@ -33,9 +34,7 @@ def label_context(
 
     Source: Sec. 3.2.3; Eq. 2 with the prototypes of Eq. 5 in the place of pixels.
     """
-    b, _, h, w = query.shape
-    attended = F.scaled_dot_product_attention(query.flatten(2).mT, key.mT, value.mT)
-    return attended.mT.reshape(b, -1, h, w)
+    return label_attention(query[:, None], key[:, None], value[:, None])[:, 0]
 
 
 def spatial_softmax(logits: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:

@@ -35,11 +35,12 @@ test-slurm: setup  ## a study on a real one-node Slurm, a job killed midway; nee
 
 bench: setup  ## time the kernels against their textbook forms, print Markdown
 	$(BIN)/python benchmarks/local_attention.py
+	$(BIN)/python benchmarks/label_attention.py
 	$(BIN)/python benchmarks/boundaries.py
 
 docs: setup  ## the documentation site, in site/
 	$(UV) pip install --quiet --python $(BIN)/python --group docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .uv dist site runs

@@ -4,7 +4,6 @@ from torch import nn
 
 from atrc.backbones import Backbone, build_backbone
 from atrc.distillation import ATRC, MultiScale
-from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.necks import build_neck
 from atrc.network import MultiTaskNetwork
@@ -174,11 +173,6 @@ def test_without_a_weight_the_search_is_the_papers():
     assert "cost" not in phase.traces(0)
     phase = SearchPhase(network(supergraph(NAMES)), Recipe())
     assert torch.equal(phase.regulariser(0), -0.02 * phase.supergraph.entropy())
-
-
-def test_a_negative_weight_is_refused():
-    with pytest.raises(UserError, match=r"search\.cost_weight is -1\.0; it has to be 0 or more"):
-        SearchPhase(network(supergraph(NAMES)), recipe(-1.0))
 
 
 def test_a_whole_search_traces_its_cost_and_a_large_weight_ends_at_none(tmp_path, nyud_folder):

@@ -10,6 +10,7 @@ import torch
 from tqdm import tqdm
 
 from atrc.app.tables import print_grid
+from atrc.errors import UserError
 from atrc.studies.resources import Cost, measure_row
 from atrc.studies.study import Study
 
@@ -21,6 +22,8 @@ HEAD = (
 
 def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict[str, Any]]:
     """Measure and print the rows of studies, one table for each; return the rows as plain values."""
+    if repeats < 0:
+        raise UserError(f"repeats is {repeats}; it has to be 0 or more")
     studies = [Study.load(name) for name in names]
     costs: list[Cost] = []
     bar = tqdm(total=sum(len(study.rows) for study in studies), unit="row", disable=None, leave=False)

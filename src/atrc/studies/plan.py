@@ -101,8 +101,10 @@ def _stages(row: Row, recipes: Sequence[Recipe], seed: int, task: str | None, fo
     for recipe, space in zip(recipes, [*spaces, None], strict=True):
         name = f"search_{space}" if space else "train"
         network = replace(_moved(recipe, folder).network, **found)
-        if space == "branches" and "contexts" in spaces:  # which contexts there will be is not known yet
-            network = replace(network, distillation="none", genotype=None)
+        if space == "branches":
+            network = replace(network, branching=None)
+            if "contexts" in spaces:  # which there will be is not known yet
+                network = replace(network, distillation="none", genotype=None)
         data = replace(recipe.data, root=_absolute(recipe.data.root), tasks=[task] if task else recipe.data.tasks)
         stages.append(Stage(name, space is not None, replace(recipe, out=name, seed=seed, network=network, data=data)))
         if space:

@@ -187,7 +187,9 @@ def require_balancing(recipe: Recipe, search: bool, processes: int) -> None:
     if not name.startswith(TORCHJD):
         return
     if search:
-        raise UserError(f"optim.balancing {name} cannot search: what a search adds to the loss is no task's; {instead}")
+        raise UserError(
+            f"optim.balancing {name} cannot search: what a search adds to the loss is of no task; train, {instead}"
+        )
     if processes > 1:
         raise UserError(f"optim.balancing {name} runs in one process, not in {processes}; set devices 1, {instead}")
     if recipe.precision == "16":

@@ -31,7 +31,6 @@ from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
-from atrc.training.balancing import require_balancing
 from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
@@ -41,6 +40,7 @@ from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.protocol import describe_protocol
 from atrc.training.recipe import Recipe
+from atrc.training.requirements import require_usable
 from atrc.training.sync_batch_norm import synchronise
 
 PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
@@ -59,17 +59,19 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
         UserError: Something in the recipe or the data cannot be used, or a loss is not a finite number.
     """
     fabric = _fabric(recipe, search)
-    require_balancing(recipe, search, fabric.world_size)
+    require_usable(recipe, search, fabric.world_size)
     fabric.launch()
     return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
 
 
 def _fabric(recipe: Recipe, search: bool) -> Fabric:
-    # After a block is fixed, its other candidates get no gradient: DDP must be told not to wait for them.
-    # Buffers are equal by synchronised batch norm; broadcasting them would tie evaluation forwards together,
-    # of which processes may have different numbers. Metrics live on the CPU, whatever the network does.
+    # After a block is fixed, its other candidates get no gradient, and a neck that reads the finest and the deepest
+    # level alone leaves weights of the others without: DDP must be told not to wait for them.
+    unused = search or recipe.network.neck in ("skip", "aspp")
+    # Buffers are equal by synchronised batch norm; broadcasting them would tie evaluation forwards together, of which
+    # processes may have different numbers. Metrics live on the CPU.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    ddp = DDPStrategy(find_unused_parameters=search, broadcast_buffers=False, process_group_backend=backend)
+    ddp = DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False, process_group_backend=backend)
     strategy = ddp if recipe.devices * recipe.nodes > 1 else "auto"
     gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
     precision = recipe.precision
@@ -92,10 +94,6 @@ class Fit:
 
     def __init__(self, fabric: Fabric, recipe: Recipe, *, search: bool, resume: bool, progress: bool) -> None:
         self.fabric, self.recipe, self.progress = fabric, recipe, progress
-        if recipe.data.batch_size % fabric.world_size:
-            raise UserError(
-                f"data.batch_size {recipe.data.batch_size} does not divide over {fabric.world_size} devices"
-            )
         if recipe.deterministic:
             torch.use_deterministic_algorithms(True)
         self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks, recipe.data.url)
@@ -106,10 +104,11 @@ class Fit:
         with fabric.rank_zero_first():
             self.tasks = with_centroids(self.train_set)
         torch.manual_seed(recipe.seed)
-        network = build_network(recipe.network, self.tasks, search=recipe.search.space if search else None)
+        space = recipe.search.space if search else None
+        network = build_network(recipe.network, self.tasks, search=space)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
-        self.phase = PHASES[recipe.search.space if search else None](network, recipe)
+        self.phase = PHASES[space](network, recipe)
         self.plain_optimizer = self.phase.optimizer()
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
         fabric.to_device(self.phase.balancing)

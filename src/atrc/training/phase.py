@@ -96,8 +96,6 @@ class SearchPhase(TrainPhase):
             raise UserError("nothing to search: the network has no mixtures of contexts")
         super().__init__(network, recipe)
         self.adam = torch.optim.Adam(self.supergraph.alphas(), recipe.search.lr)
-        if recipe.search.cost_weight < 0:
-            raise UserError(f"search.cost_weight is {recipe.search.cost_weight}; it has to be 0 or more")
         self.cost = count_cost(network, recipe.data.crop) if recipe.search.cost_weight else None
 
     def find_weights(self) -> list[torch.nn.Parameter]:

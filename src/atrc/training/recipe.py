@@ -108,7 +108,8 @@ class SearchConfig:
         lead: A block is fixed once its best probability leads the second by this much.
         clip: Largest norm of the weights' gradient while searching.
         cost_weight: Weight, in the loss, of the expected cost of what is searched: multiply-adds as a share of the
-            dearest genotype's or tree's. BMTAS has it, the search of contexts in the paper has not; 0 leaves it out.
+            dearest genotype's or tree's. BMTAS has it (the recipe search/branches sets 0.1), the search of contexts in
+            the paper has not; 0 leaves it out.
     """
 
     space: Literal["contexts", "branches"] = "contexts"

@@ -36,7 +36,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         centred = input - (mean := sums[:-1] / sums[-1])[:, None, None]
         # A second sum, of squared distances: E[x^2] - E[x]^2 would cancel in float32.
         variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / sums[-1]
-        self._track(mean.detach(), variance.detach(), float(sums[-1]))
+        self._track(mean.detach(), variance.detach(), float(sums[-1].detach()))
         normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
             normalised = normalised * self.weight[:, None, None] + self.bias[:, None, None]

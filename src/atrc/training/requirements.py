@@ -1,0 +1,62 @@
+"""What a run asks of its recipe, checked before anything starts."""
+
+from __future__ import annotations
+
+from atrc.errors import UserError
+from atrc.training.balancing import require_balancing
+from atrc.training.recipe import Recipe
+
+
+def require_usable(recipe: Recipe, search: bool, processes: int) -> None:
+    """Refuse what cannot be run, or not together.
+
+    Args:
+        recipe: What is to be run.
+        search: Whether it is searched.
+        processes: Over how many the batch is split.
+
+    Raises:
+        UserError: The first such thing: its key, its value and what would do.
+    """
+    _require_numbers(recipe)
+    batch = recipe.data.batch_size
+    if batch % processes:
+        raise UserError(f"data.batch_size {batch} does not divide over {processes} devices")
+    if recipe.network.neck == "aspp" and batch == processes:
+        raise UserError(
+            f"network.neck aspp normalises the mean of every image over the batch, so it needs two images a process; "
+            f"data.batch_size {batch} gives {processes} one each"
+        )
+    if search:
+        _require_searchable(recipe)
+    require_balancing(recipe, search, processes)
+
+
+def _require_numbers(recipe: Recipe) -> None:
+    least: dict[str, tuple[float | None, float]] = {
+        "data.batch_size": (recipe.data.batch_size, 1),
+        "optim.steps": (recipe.optim.steps, 1),
+        "network.attention_channels": (recipe.network.attention_channels, 1),
+        "search.cost_weight": (recipe.search.cost_weight, 0),
+    }
+    for key, (value, bound) in least.items():
+        if value is not None and not value >= bound:
+            raise UserError(f"{key} is {value}; it has to be {bound} or more")
+    if not 0 <= recipe.network.dropout < 1:
+        raise UserError(f"network.dropout is {recipe.network.dropout}; a probability is from 0 to less than 1")
+    if not min(recipe.search.temperature) > 0:
+        raise UserError(f"search.temperature is {list(recipe.search.temperature)}; both have to be above 0")
+
+
+def _require_searchable(recipe: Recipe) -> None:
+    network, space = recipe.network, recipe.search.space
+    if space == "contexts" and network.distillation not in ("none", "atrc"):
+        raise UserError(
+            f"search.space contexts searches ATRC, not network.distillation {network.distillation}; "
+            "leave that out, or train it without a search"
+        )
+    if space == "branches" and network.branching is not None:
+        raise UserError(
+            f"search.space branches finds the branching, so network.branching {network.branching} has no place; "
+            "leave one of them out"
+        )

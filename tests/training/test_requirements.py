@@ -1,0 +1,36 @@
+import pytest
+
+from atrc.errors import UserError
+from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+from atrc.training.requirements import require_usable
+
+
+def test_the_defaults_can_be_run():
+    for search in (False, True):
+        require_usable(Recipe(), search, 2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "search", "processes", "said"),
+    [
+        ({"data": DataConfig(batch_size=0)}, False, 1, "data.batch_size is 0; it has to be 1 or more"),
+        ({"data": DataConfig(batch_size=3)}, False, 2, "data.batch_size 3 does not divide over 2 devices"),
+        ({"optim": OptimConfig(steps=0)}, False, 1, "optim.steps is 0"),
+        ({"network": NetworkConfig(attention_channels=-3)}, False, 1, "network.attention_channels is -3"),
+        ({"network": NetworkConfig(dropout=2.0)}, False, 1, "network.dropout is 2.0; a probability"),
+        ({"search": SearchConfig(cost_weight=-1.0)}, True, 1, "search.cost_weight is -1.0; it has to be 0 or more"),
+        ({"search": SearchConfig(cost_weight=float("nan"))}, True, 1, "search.cost_weight is nan"),
+        ({"search": SearchConfig(temperature=(1.0, 0.0))}, True, 1, r"search.temperature is \[1.0, 0.0\]"),
+        ({"network": NetworkConfig(neck="aspp"), "data": DataConfig(batch_size=2)}, False, 2, "gives 2 one each"),
+        ({"network": NetworkConfig(distillation="psd")}, True, 1, "searches ATRC, not network.distillation psd"),
+        (
+            {"network": NetworkConfig(branching="at:2"), "search": SearchConfig(space="branches")},
+            True,
+            1,
+            "network.branching at:2 has no place",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_named(parts, search, processes, said):
+    with pytest.raises(UserError, match=said):
+        require_usable(Recipe(**parts), search, processes)

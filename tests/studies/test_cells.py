@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_study import ALONE, BROKEN, SEARCHED, write_study
 
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.studies.cells import Cell
 from atrc.studies.plan import plan, read_study, save_study, slug
 from atrc.studies.study import Study
+from tiny_study import ALONE, BROKEN, SEARCHED, write_study
 
 
 def planned(tmp_path: Path, *rows: dict, **given) -> list[Cell]:

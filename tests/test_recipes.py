@@ -58,6 +58,18 @@ def test_a_recipe_builds_on_rendered_rooms(name, nyud_tasks, pascal_tasks):
     build_network(recipe.network, pascal_tasks if people else nyud_tasks)
 
 
+@pytest.mark.parametrize("search", [None, "search/contexts", "search/branches"])
+@pytest.mark.parametrize("data", ["data/nyud", "data/pascal", "data/rooms_indoor", "data/rooms_people"])
+def test_data_and_search_recipes_take_a_step(data, search, nyud_tasks, pascal_tasks):
+    names = [data, *([search] if search else ["network/global"])]
+    recipe = read_recipe([recipe_path(name) for name in names], {"network.pretrained": False})
+    tasks = nyud_tasks if data in ("data/nyud", "data/rooms_indoor") else pascal_tasks
+    network = build_network(recipe.network, tasks, search=recipe.search.space if search else None)
+    output = network(torch.rand(2, 3, 33, 47))
+    assert set(output.predictions) == {task.name for task in tasks}
+    sum(x.square().mean() for x in output.predictions.values()).backward()
+
+
 @pytest.mark.parametrize("layout", ["nyud", "pascal"])
 def test_every_row_of_a_table_has_the_papers_numbers(layout):
     study = next(study for study in TABLES if study.layout == layout)

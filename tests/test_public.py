@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import atrc
-from atrc.app.cli import make_parser
+from atrc.app.cli import expand, make_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_every_python_snippet_of_the_readme_runs(code):
 @pytest.mark.parametrize("line", re.findall(r"^    (atrc .*)$", README.replace("\\\n", ""), re.M))
 def test_every_command_of_the_readme_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(shlex.split(line)[1:]).verb
+    assert parser.parse_args(expand(shlex.split(line)[1:])).verb
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)$", README, re.M))

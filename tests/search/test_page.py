@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from atrc.app.cli import find_recipes, make_parser
+from atrc.app.cli import expand, make_parser
 from atrc.backbones import build_backbone
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
@@ -27,7 +27,7 @@ def test_every_python_snippet_of_the_page_runs(code):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_of_the_page_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(find_recipes(shlex.split(line, comments=True)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line, comments=True)[1:])).verb
 
 
 def test_the_defaults_of_the_page_are_those_of_the_recipe():

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     verb = next((name for name in VERBS if given[: len(name.split())] == name.split()), None)
     parser, parsers = make_parser()
     try:
-        options = parser.parse_args(find_recipes(given))
+        options = parser.parse_args(expand(given))
     except UserError as error:
         _fail(verb, str(error))
     except ArgumentError as error:
@@ -108,9 +108,9 @@ def _complete(given: list[str]) -> list[str]:
     return ["study", "run", *given[1:]] if is_file and f"study {given[1]}" not in VERBS else given
 
 
-def find_recipes(given: list[str]) -> list[str]:
-    """Let --config name a shipped recipe, such as network/global, as well as a file."""
-    found = list(given)
+def expand(given: list[str]) -> list[str]:
+    """Write out what may be left out: `study FILE` is `study run FILE`, --config may name a shipped recipe."""
+    found = _complete(list(given))
     for i, word in enumerate(found):
         if word.startswith("--config="):
             found[i] = f"--config={recipe_path(word.removeprefix('--config='))}"

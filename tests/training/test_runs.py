@@ -18,7 +18,7 @@ import yaml
 from atrc.app.scoring import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.training.build import build_network
+from atrc.training.build import build_network, resolve_genotype
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
@@ -204,6 +204,15 @@ def test_a_pickled_payload_is_refused(tmp_path):
     with pytest.raises(UserError, match="not a readable checkpoint"):
         Checkpoint.load(tmp_path / "x.ckpt")
     assert not Path("/tmp/atrc-was-here").exists()
+
+
+def test_a_random_genotype_is_drawn_by_the_seed_of_the_run(nyud_tasks):
+    tasks = ["semseg", "depth"]
+    assert resolve_genotype("random", tasks, seed=3) == Genotype.random(tasks, 3) == resolve_genotype("random:3", tasks)
+    what = Recipe(seed=3, network=NetworkConfig(distillation="atrc", genotype="random"))
+    assert build_network(what.network, nyud_tasks, seed=what.seed).genotype == Genotype.random(
+        [task.name for task in nyud_tasks], 3
+    )
 
 
 def test_recipes_that_cannot_work_are_refused_before_training(tmp_path, nyud_folder):

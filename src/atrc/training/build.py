@@ -19,19 +19,26 @@ from atrc.tasks import Task
 from atrc.training.recipe import NetworkConfig
 
 
-def resolve_genotype(spec: str, tasks: Sequence[str]) -> Genotype:
+def resolve_genotype(spec: str, tasks: Sequence[str], seed: int = 0) -> Genotype:
     """Turn a recipe's genotype into one: a context for all pairs, "random:SEED", a published name or a file.
+
+    Args:
+        spec: The recipe's genotype.
+        tasks: Targets and sources.
+        seed: What "random" without a seed of its own is drawn by: that of the run.
 
     Raises:
         UserError: Nothing of that name, or a genotype of other tasks.
     """
     if spec in CONTEXTS:
         return Genotype.uniform(tasks, spec)
-    kind, _, seed = spec.partition(":")
+    if spec == "random":
+        return Genotype.random(tasks, seed)
+    kind, _, own = spec.partition(":")
     if kind == "random":
-        if not seed.isdigit():
+        if not own.isdigit():
             raise UserError(f"genotype '{spec}': write random:SEED with a whole number, for example random:0")
-        return Genotype.random(tasks, int(seed))
+        return Genotype.random(tasks, int(own))
     genotype = Genotype.load(spec)
     for given in (genotype.targets, genotype.sources):
         if set(given) != set(tasks):
@@ -67,6 +74,7 @@ def build_network(
     branching: Branching | None = None,
     *,
     search: str | None = None,
+    seed: int = 0,
 ) -> MultiTaskNetwork:
     """Put a network together.
 
@@ -76,12 +84,16 @@ def build_network(
         genotype: Used in place of `config.genotype`, by checkpoints that carry theirs.
         branching: Used in place of `config.branching`, likewise.
         search: Make the supergraph of "contexts" or "branches" instead.
+        seed: The run's, for the genotype "random".
 
     Raises:
         UserError: Parts that do not fit together.
     """
     names = [task.name for task in tasks]
-    make = supergraph(names, config.attention_channels) if search == "contexts" else _fixed(config, names, genotype)
+    if search == "contexts":
+        make = supergraph(names, config.attention_channels)
+    else:
+        make = _fixed(config, names, genotype, seed)
     backbone = _backbone(config, names, branching, search == "branches")
     neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
     if config.distil_at == "finest":
@@ -107,7 +119,9 @@ def _backbone(
     )
 
 
-def _fixed(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None) -> Callable[[int], Distillation]:
+def _fixed(
+    config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None, seed: int
+) -> Callable[[int], Distillation]:
     if config.distillation != "atrc":
         if config.genotype is not None:
             raise UserError(
@@ -125,5 +139,5 @@ def _fixed(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | Non
         )
     if genotype is None and config.genotype is None:
         raise UserError("network.distillation atrc needs network.genotype: a file, a published name or a context")
-    fixed = genotype or resolve_genotype(str(config.genotype), tasks)
+    fixed = genotype or resolve_genotype(str(config.genotype), tasks, seed)
     return functools.partial(ATRC, fixed, attention_channels=config.attention_channels, dropout=config.dropout)

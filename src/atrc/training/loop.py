@@ -105,7 +105,7 @@ class Fit:
             self.tasks = with_centroids(self.train_set)
         torch.manual_seed(recipe.seed)
         space = recipe.search.space if search else None
-        network = build_network(recipe.network, self.tasks, search=space)
+        network = build_network(recipe.network, self.tasks, search=space, seed=recipe.seed)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
         self.phase = PHASES[space](network, recipe)

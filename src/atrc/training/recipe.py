@@ -54,7 +54,8 @@ class NetworkConfig:
             propagation, of MTI-Net).
         distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
         distil_at: "finest" or "all" levels; all needs the neck fpm.
-        genotype: For atrc: a file, a published name, one context for all pairs, or "random:SEED".
+        genotype: For atrc: a file, a published name, one context for all pairs, "random:SEED", or "random"
+            (drawn by the run's seed).
         attention_channels: Channels inside the context blocks; half of the feature channels if not given.
         dropout: Probability of Dropout2d on ATRC's refined features; a search has none.
     """

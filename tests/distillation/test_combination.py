@@ -212,7 +212,9 @@ def test_its_size_is_the_supergraphs_and_all_candidates_are_paid_for(nyud_tasks,
     heads = sum(pixels * (270 * 270 + 270 * r) for r in regions)
     query, both = pixels * (67 * 33 + 33 * 33), 67 * 33 + 33 * 33 + 67 * 33
     diagonal = sum(query + pixels * r * 67 + r * both + 2 * pixels * r * 33 for r in regions)
-    every = sum(uniform.values()) - 3 * around - heads - diagonal
+    # Uniform S-label has its prototypes, one set a source, once for all four targets; combinations go block by block.
+    shared = 3 * sum(pixels * r * 67 for r in regions)
+    every = sum(uniform.values()) + shared - 3 * around - heads - diagonal
     gates = 16 * 134 * 5 - 4 * 134 if kind == "dynamic" else 0
     assert count_multiply_adds(network, size) - none == every + gates
 

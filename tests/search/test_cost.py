@@ -78,6 +78,8 @@ def test_the_counts_by_hand():
     assert {context: cost.blocks["depth", "semseg"][context] for context in attended} == attended
     assert cost.joins == dict.fromkeys(NAMES, n * c * c)
     assert cost.heads["depth"] == n * (shared * shared + shared * r)
+    assert cost.pools["depth"] == n * r * c
+    assert cost.blocks["depth", "depth"]["t_label"] == attended["t_label"] - n * r * c
 
 
 def test_the_genotypes_of_nyud_cost_what_the_papers_networks_do(nyud_tasks):
@@ -88,7 +90,8 @@ def test_the_genotypes_of_nyud_cost_what_the_papers_networks_do(nyud_tasks):
     total = {name: (multi_task + cost.of(Genotype.uniform(names, name))) / 1e9 for name in ("global", "t_label")}
     assert total == pytest.approx({"global": 21.18, "t_label": 25.17}, abs=0.011)
     published = cost.of(Genotype.published("nyud_hrnet18"))
-    assert (multi_task + published) / 1e9 == pytest.approx(25.05, abs=0.011)
+    # 25.05 on the authors' code, where every block averages the same prototypes anew
+    assert (multi_task + published) / 1e9 == pytest.approx(24.89, abs=0.011)
 
 
 def test_costs_of_several_levels_add_up():
@@ -112,7 +115,7 @@ def test_counting_leaves_the_network_and_the_random_numbers_alone():
 
 def test_the_gradient_of_two_candidates_by_hand():
     # The share is p_global (6 + 2) / 8 = p_global, as the join is needed with the block. d p / d alpha = p (1 - p).
-    cost = Cost({("a", "a"): {"none": 0, "global": 6}}, {"a": 2}, {"a": 0})
+    cost = Cost({("a", "a"): {"none": 0, "global": 6}}, {"a": 2}, {"a": 0}, {})
     alpha = torch.tensor([0.0, 3.0]).log1p().requires_grad_()  # p = 1/5, 4/5
     share = cost({("a", "a"): alpha.softmax(0)})
     share.backward()
@@ -123,7 +126,7 @@ def test_the_gradient_of_two_candidates_by_hand():
 def test_what_is_shared_is_paid_once():
     # Two sources, each kept with probability 1/2, both by T-label: the head and the join with probability 3/4.
     blocks = {("a", s): {"none": 0, "t_label": 10} for s in ("a", "b")}
-    cost = Cost(blocks, {"a": 8}, {"a": 72, "b": 0})
+    cost = Cost(blocks, {"a": 8}, {"a": 72, "b": 0}, {})
     half = dict.fromkeys(blocks, torch.tensor([0.5, 0.5]))
     assert cost.most == 100
     assert cost(half).item() == pytest.approx((10 + 6 + 54) / 100)
@@ -132,7 +135,7 @@ def test_what_is_shared_is_paid_once():
 def test_a_fixed_choice_costs_what_it_was_fixed_to():
     found = Supergraph(network(supergraph(NAMES)))
     cost = Cost({p: dict.fromkeys(c.contexts, 0) | {"local": 5} for p, c in found.choices.items()},
-                dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0))  # fmt: skip
+                dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0), {})  # fmt: skip
     with torch.no_grad():
         for choice in found:
             choice.alpha[2] = 2

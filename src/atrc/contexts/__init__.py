@@ -1,6 +1,16 @@
 """The relational contexts: what a target pixel attends to."""
 
 from atrc.contexts.attention import global_context, label_context, prototypes, spatial_softmax
+from atrc.contexts.joint import Joint, Pooled, Term
 from atrc.contexts.pooling import ContextPooling
 
-__all__ = ["ContextPooling", "global_context", "label_context", "prototypes", "spatial_softmax"]
+__all__ = [
+    "ContextPooling",
+    "Joint",
+    "Pooled",
+    "Term",
+    "global_context",
+    "label_context",
+    "prototypes",
+    "spatial_softmax",
+]

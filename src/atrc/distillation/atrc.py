@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts import ContextPooling, spatial_softmax
+from atrc.contexts import ContextPooling, Joint, Pooled, Term, spatial_softmax
 from atrc.distillation.base import Distillation
 from atrc.errors import UserError
 from atrc.genotype import Genotype, SearchSpace
@@ -86,9 +88,58 @@ class ATRC(Distillation):
         Raises:
             UserError: Features or regions of a task are missing.
         """
+        densities = self._densities(features, regions)
+        pooled = Joint(self._terms(), features, densities).pool()
+        return {target: row(target, features, densities, pooled[target]) for target, row in self.rows.items()}
+
+    def contexts(
+        self,
+        features: Mapping[str, Float[Tensor, "b c h w"]],
+        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+    ) -> dict[tuple[str, str], Float[Tensor, "b d h w"]]:
+        """Return what every block gives, by (target, source); for studies of single blocks.
+
+        Args:
+            features: As for the forward pass.
+            regions: Likewise.
+        """
+        densities = self._densities(features, regions)
+        return {
+            (target, source): block(features[target], features[source], densities.get(target), densities.get(source))
+            for (target, source), block in self.blocks()
+        }
+
+    def refine(
+        self,
+        features: Mapping[str, Float[Tensor, "b c h w"]],
+        contexts: Mapping[tuple[str, str], Float[Tensor, "b d h w"]],
+    ) -> dict[str, Float[Tensor, "b c h w"]]:
+        """Refine by the given contexts: `refine(features, contexts(features, regions))` is the forward pass.
+
+        Args:
+            features: F_n of every target that has contexts.
+            contexts: The contexts of all blocks of a target; targets without are left out.
+        """
+        return {
+            target: row.refine(features[target], [contexts[target, source] for source in row.blocks])
+            for target, row in self.rows.items()
+            if all((target, source) in contexts for source in row.blocks)
+        }
+
+    def _densities(
+        self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor] | None
+    ) -> dict[str, Float[Tensor, "b _ h w"]]:
+        """Return where in the image the label regions are."""
         self._check(features, regions or {})
-        densities = {task: spatial_softmax(logits) for task, logits in (regions or {}).items()}
-        return {target: row(target, features, densities) for target, row in self.rows.items()}
+        return {task: spatial_softmax(logits) for task, logits in (regions or {}).items()}
+
+    def _terms(self) -> list[Term]:
+        """List the context pooling blocks in use; a block made of several says which by `terms()`."""
+        terms = []
+        for (target, source), block in self.blocks():
+            parts = [(block, None)] if isinstance(block, ContextPooling) else getattr(block, "terms", list)()
+            terms += [Term(target, source, part, weight) for part, weight in parts]
+        return terms
 
     def _check(self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
         for task in (*self.genotype.targets, *self.genotype.sources):
@@ -103,6 +154,10 @@ class ATRC(Distillation):
 class _Row(nn.Module):
     """All blocks of one target, their fusion, and the join with the target's own features."""
 
+    blocks: nn.ModuleDict
+    fuse: nn.Sequential
+    join: nn.Sequential
+
     def __init__(self, blocks: Mapping[str, nn.Module], c: int, d: int, dropout: float) -> None:
         super().__init__()
         self.blocks = nn.ModuleDict(blocks)
@@ -116,16 +171,45 @@ class _Row(nn.Module):
         )
 
     def forward(
-        self, target: str, features: Mapping[str, Tensor], densities: Mapping[str, Tensor]
+        self,
+        target: str,
+        features: Mapping[str, Tensor],
+        densities: Mapping[str, Tensor],
+        pooled: Sequence[Pooled],
     ) -> Float[Tensor, "b c h w"]:
         own = features[target]
-        contexts = [
-            block(own, features[source], densities.get(target), densities.get(source))
-            for source, block in self.blocks.items()
-        ]
-        if not contexts:
+        if not self.blocks:
             return self.join(own)
-        return self.join(torch.cat([own, self.fuse(torch.cat(contexts, 1))], 1))
+        pooled = [*pooled, *self._others(target, features, densities)]
+        fused = [
+            torch.bmm(self._columns(parts).expand(len(own), -1, -1), x.flatten(1, 2).flatten(2)) for parts, x in pooled
+        ]
+        if not fused:  # every block chose none
+            fused = [torch.zeros_like(own).flatten(2)]
+        context = self.fuse[1](functools.reduce(torch.add, fused).view_as(own))
+        # The join of [own, context] without putting them side by side.
+        left, right = cast(Tensor, self.join[0].weight).flatten(1).expand(len(own), -1, -1).chunk(2, 2)
+        joined = torch.baddbmm(torch.bmm(left, own.flatten(2)), right, context.flatten(2))
+        return self.join[1:](joined.view_as(own))
+
+    def refine(
+        self, own: Float[Tensor, "b c h w"], contexts: Sequence[Float[Tensor, "b d h w"]]
+    ) -> Float[Tensor, "b c h w"]:
+        """Fuse and join contexts that are given."""
+        return self.join(torch.cat([own, self.fuse(torch.cat(list(contexts), 1))], 1) if contexts else own)
+
+    def _others(self, target: str, features: Mapping[str, Tensor], densities: Mapping[str, Tensor]) -> Iterator[Pooled]:
+        """Run the blocks that are not context pooling blocks, nor made of some."""
+        for source, block in self.blocks.items():
+            if not isinstance(block, ContextPooling) and not hasattr(block, "terms"):
+                context = block(features[target], features[source], densities.get(target), densities.get(source))
+                yield Pooled([(source, None)], context[:, None])
+
+    def _columns(self, parts: Sequence[tuple[str, Tensor | None]]) -> Float[Tensor, "c pd"]:
+        """Return the columns of the fuse that read some blocks, times the blocks' weights."""
+        weight = cast(Tensor, self.fuse[0].weight).flatten(1)
+        columns = dict(zip(self.blocks, weight.chunk(len(self.blocks), 1), strict=True))
+        return torch.cat([columns[source] if w is None else columns[source] * w for source, w in parts], 1)
 
 
 def _fixed_blocks(genotype: Genotype | SearchSpace, channels: int, attention_channels: int) -> MakeBlock:

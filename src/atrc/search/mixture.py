@@ -94,11 +94,13 @@ class Mixture(nn.Module):
         """Return the weighed contexts; see `ContextPooling`."""
         features = target, source, target_regions, source_regions
         nothing = target.new_zeros(target.shape[0], self.attention_channels, *target.shape[2:])
+        parts = (block(*features) if weight is None else weight * block(*features) for block, weight in self.terms())
+        return sum(parts, nothing)
+
+    def terms(self) -> list[tuple[ContextPooling, Tensor | None]]:
+        """Return the candidates that run, with their weights; None weighs 1."""
         choice = self.choice
         if choice.fixed or not self.training or choice.weights is None:
-            return self.candidates[choice.best](*features) if choice.best != "none" else nothing
-        weighed = zip(choice.contexts, choice.weights.to(target.dtype), strict=True)
-        return sum(
-            (weight * self.candidates[context](*features) for context, weight in weighed if context != "none"),
-            nothing,
-        )
+            return [] if choice.best == "none" else [(self.candidates[choice.best], None)]  # type: ignore[list-item]
+        weighed = zip(choice.contexts, choice.weights, strict=True)
+        return [(self.candidates[context], weight) for context, weight in weighed if context != "none"]  # type: ignore[misc]

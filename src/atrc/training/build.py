@@ -90,6 +90,7 @@ def build_network(
         UserError: Parts that do not fit together.
     """
     names = [task.name for task in tasks]
+    make: Callable[[int], Distillation]
     if search == "contexts":
         make = supergraph(names, config.attention_channels)
     else:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchvision import tv_tensors
 
+from atrc.tasks.colours import palette
 from atrc.tasks.maps import LabelMap
 
 # b batch, c channels of the prediction, r label regions, h w image
@@ -105,6 +106,16 @@ class Task(abc.ABC):
         labels = self.region_labels(truth)
         weights = self.region_weights(labels, valid, across)
         return masked_cross_entropy(logits, labels, valid, across, weights)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """What people call the label regions; numbers unless the task knows better."""
+        return tuple(map(str, range(self.regions)))
+
+    @property
+    def region_colours(self) -> UInt8[np.ndarray, "r 3"]:
+        """The colours of the label regions, those of `colour` where it has them."""
+        return palette(self.regions)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON and YAML."""

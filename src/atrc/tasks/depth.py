@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.colours import paint_scalar
 from atrc.tasks.maps import LabelMap, resize_nearest
 
-# b batch, h w image
+# b batch, r bins, h w image
 
 
 class DepthMap(LabelMap):
@@ -54,6 +55,16 @@ class Depth(Task):
     @property
     def regions(self) -> int:
         return self.bins
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        edges = [self.nearest * (self.farthest / self.nearest) ** (i / self.bins) for i in range(self.bins + 1)]
+        return tuple(f"{near:.2f}-{far:.2f} m" for near, far in itertools.pairwise(edges))
+
+    @property
+    def region_colours(self) -> UInt8[np.ndarray, "r 3"]:
+        shares = (np.arange(self.bins) + 0.5) / self.bins
+        return self.colour(self.nearest * (self.farthest / self.nearest) ** shares[None])[0]
 
     def loss(
         self,

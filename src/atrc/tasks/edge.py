@@ -43,6 +43,14 @@ class Boundaries(Task):
     def regions(self) -> int:
         return 2
 
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        return "no boundary", "boundary"
+
+    @property
+    def region_colours(self) -> UInt8[np.ndarray, "2 3"]:
+        return self.colour(np.arange(2)[None])[0]
+
     def loss(
         self,
         logits: Float[Tensor, "b 1 h w"],

@@ -65,6 +65,14 @@ class SurfaceNormals(Task):
     def regions(self) -> int:
         return len(self.centroids)
 
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        return tuple(f"({x:+.2f} {y:+.2f} {z:+.2f})" for x, y, z in self.centroids)
+
+    @property
+    def region_colours(self) -> UInt8[np.ndarray, "r 3"]:
+        return self.colour(np.array(self.centroids).T[:, None])[0]
+
     def loss(
         self,
         logits: Float[Tensor, "b 3 h w"],

@@ -48,6 +48,14 @@ class SemanticSegmentation(Task):
         """The colour of every class."""
         return np.array(self.class_colours, np.uint8) if self.class_colours else palette(self.num_classes)
 
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        return self.class_names or super().region_names
+
+    @property
+    def region_colours(self) -> UInt8[np.ndarray, "k 3"]:
+        return self.colours
+
     def loss(
         self,
         logits: Float[Tensor, "b k h w"],

@@ -10,16 +10,12 @@ before, in a process of its own (Linux), and includes output and gradients.
 import argparse
 import json
 import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from timing import CLOCKS, machine, peak_megabytes, seconds
 from torch import Tensor
 
 from atrc.ops import label_attention, label_attention_native
@@ -27,7 +23,6 @@ from atrc.ops import label_attention, label_attention_native
 HEIGHT, WIDTH = 107, 140  # the feature map of a 425 x 560 image at stride 4
 PAIRS, CHANNELS, REGIONS = 4, 33, 40  # NYUD's label classes, HRNet18's attention channels
 BATCHES = (1, 4)
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -67,38 +62,9 @@ def make_steps(form: str, batch: int, height: int = HEIGHT) -> tuple[Callable[[]
     return forward, lambda: torch.autograd.grad(FORMS[form](*inputs), inputs, grad)
 
 
-def seconds(
-    steps: dict[tuple[str, str], Callable[[], object]], repeats: int, clock: Callable[[], float]
-) -> dict[tuple[str, str], float]:
-    """Median time of every step; the steps take turns, in both orders, after one turn that does not count."""
-    times: dict[tuple[str, str], list[float]] = {name: [] for name in steps}
-    for repeat in range(repeats + 1):
-        for name in list(steps)[:: 1 - 2 * (repeat % 2)]:
-            start = clock()
-            steps[name]()
-            times[name].append(clock() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
-def peak_megabytes(form: str, batch: int) -> float:
-    """Peak memory of one step over what was there before, measured in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", form, "--batches", str(batch)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def report_memory(form: str, batch: int) -> None:
-    """What `peak_megabytes` runs."""
-    make_steps(form, batch, 1)[1]()  # libraries are loaded, threads started
-    step = make_steps(form, batch)[1]
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _resident("VmRSS")
-    step()
-    print((_resident("VmHWM") - before) / 1024)
-
-
-def _resident(entry: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(entry))
+def make_both(form: str, batch: int, height: int) -> Callable[[], object]:
+    """A forward and backward pass."""
+    return make_steps(form, batch, height)[1]
 
 
 def compare(batch: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
@@ -107,7 +73,7 @@ def compare(batch: int, repeats: int, clock: Callable[[], float]) -> list[dict]:
     for form in FORMS:
         steps[form, "forward"], steps[form, "both"] = make_steps(form, batch)
     times = seconds(steps, repeats, clock)
-    memory = {form: peak_megabytes(form, batch) for form in FORMS}
+    memory = {form: peak_megabytes(make_both, (form, batch, 1), (form, batch, HEIGHT)) for form in FORMS}
     return [
         {
             "form": form,
@@ -129,25 +95,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--memory-of", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.memory_of:
-        return report_memory(options.memory_of, *options.batches)
     if not label_attention_native.available(torch.float32):
         raise SystemExit("no C++ compiler, so there is nothing native to measure")
 
-    machine = f"{platform.machine()}, {options.threads} threads, {options.clock} time, torch {torch.__version__}"
     sizes = f"{PAIRS} pairs, {CHANNELS} channels, {REGIONS} regions, {HEIGHT}x{WIDTH}, float32"
-    print(f"Attention to label regions, {sizes}, forward + backward; {machine}\n")
+    print(f"Attention to label regions, {sizes}, forward + backward; {machine()}, {options.clock} time\n")
     print("| form | batch | ms forward | ms both | speed-up | peak MB | memory ratio |\n" + "|---" * 7 + "|")
     comparison = [row for batch in options.batches for row in compare(batch, options.repeats, CLOCKS[options.clock])]
     line = "| {form} | {batch} | {forward_ms:.1f} | {ms:.1f} | {speedup:.1f} | {peak_mb:.0f} | {memory_ratio:.1f} |"
     for row in comparison:
         print(line.format(**row))
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "comparison": comparison}, indent=2))
+        options.json.write_text(json.dumps({"machine": machine(), "comparison": comparison}, indent=2))
 
 
 if __name__ == "__main__":

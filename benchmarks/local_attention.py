@@ -10,17 +10,12 @@ import argparse
 import json
 import math
 import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from timing import exponent, machine, peak_megabytes, seconds
 from torch import Tensor
 
 from atrc.ops import local_attention, local_attention_native
@@ -66,42 +61,12 @@ def make_step(form: str, channels: int, height: int, width: int) -> Callable[[],
     return step
 
 
-def seconds(steps: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median time of every step; the steps take turns, after one turn that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values[1:]) for name, values in times.items()}
-
-
-def peak_megabytes(form: str, channels: int) -> float:
-    """Peak memory of one step over what was there before, measured in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", form, "--channels", str(channels)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-
-
-def report_memory(form: str, channels: int) -> None:
-    """What `peak_megabytes` runs."""
-    make_step(form, channels, 8, 8)()  # libraries are loaded, threads started
-    step = make_step(form, channels, HEIGHT, WIDTH)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _resident("VmRSS")
-    step()
-    print((_resident("VmHWM") - before) / 1024)
-
-
-def _resident(entry: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(entry))
-
-
 def compare(channels: int, repeats: int) -> list[dict]:
     """One row per form."""
     times = seconds({form: make_step(form, channels, HEIGHT, WIDTH) for form in FORMS}, repeats)
-    memory = {form: peak_megabytes(form, channels) for form in FORMS}
+    memory = {
+        form: peak_megabytes(make_step, (form, channels, 8, 8), (form, channels, HEIGHT, WIDTH)) for form in FORMS
+    }
     return [
         {
             "form": form,
@@ -121,9 +86,8 @@ def scaling(repeats: int) -> list[dict]:
     for form in ("tiles", "native"):
         times = seconds({str(side): make_step(form, 64, side, side) for side in SIDES}, repeats)
         pixels = [side**2 for side in SIDES]
-        exponent = np.polyfit(np.log(pixels), np.log(list(times.values())), 1)[0]
         milliseconds = {n: 1e3 * t for n, t in zip(pixels, times.values(), strict=True)}
-        rows.append({"form": form, "channels": 64, "ms": milliseconds, "exponent": float(exponent)})
+        rows.append({"form": form, "channels": 64, "ms": milliseconds, "exponent": exponent(pixels, times.values())})
     return rows
 
 
@@ -133,17 +97,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--memory-of", choices=FORMS, help=argparse.SUPPRESS)
     parser.add_argument("--channels", type=int, nargs="+", default=CHANNELS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.memory_of:
-        return report_memory(options.memory_of, *options.channels)
     if not local_attention_native.available(torch.float32, WINDOW):
         raise SystemExit("no C++ compiler, so there is nothing native to measure")
 
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    print(f"Local attention {WINDOW}x{WINDOW}, {HEIGHT}x{WIDTH}, float32, forward + backward; {machine}\n")
+    print(f"Local attention {WINDOW}x{WINDOW}, {HEIGHT}x{WIDTH}, float32, forward + backward; {machine()}\n")
     print("| form | channels | ms | speed-up | peak MB | memory ratio |\n|---|---|---|---|---|---|")
     comparison = [row for channels in options.channels for row in compare(channels, options.repeats)]
     for row in comparison:
@@ -154,7 +114,9 @@ def main() -> None:
     for row in growth:
         print(f"| {row['form']} | {' | '.join(f'{ms:.1f} ms' for ms in row['ms'].values())} | {row['exponent']:.2f} |")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "comparison": comparison, "scaling": growth}, indent=2))
+        options.json.write_text(
+            json.dumps({"machine": machine(), "comparison": comparison, "scaling": growth}, indent=2)
+        )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 """Every recipe is parsed and built, alone and in the rows of the paper's tables, and takes a step forward and back."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
 
 from atrc.errors import UserError
+from atrc.network import NetworkConfig, build_network
 from atrc.studies.study import Row, Study
 from atrc.tasks import Task
-from atrc.training.build import build_network
+from atrc.training.build import build_supergraph
 from atrc.training.losses import task_losses, total_loss
-from atrc.training.recipe import NetworkConfig
 from atrc.training.recipe_files import read_recipe, recipe_path, shipped_names
 
 TABLES = [Study.load(f"table{n}") for n in range(1, 6)]
@@ -64,7 +65,8 @@ def test_data_and_search_recipes_take_a_step(data, search, nyud_tasks, pascal_ta
     names = [data, *([search] if search else ["network/global"])]
     recipe = read_recipe([recipe_path(name) for name in names], {"network.pretrained": False})
     tasks = nyud_tasks if data in ("data/nyud", "data/rooms_indoor") else pascal_tasks
-    network = build_network(recipe.network, tasks, search=recipe.search.space if search else None)
+    build = partial(build_supergraph, space=recipe.search.space) if search else build_network
+    network = build(recipe.network, tasks)
     output = network(torch.rand(2, 3, 33, 47))
     assert set(output.predictions) == {task.name for task in tasks}
     sum(x.square().mean() for x in output.predictions.values()).backward()

@@ -9,8 +9,8 @@ from atrc.app.cli import main
 from atrc.app.scoring import compare, score_checkpoint
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
+from atrc.network import build_network
 from atrc.tasks import tasks_to_dicts
-from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result
 from atrc.training.protocol import describe_protocol

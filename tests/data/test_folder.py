@@ -344,7 +344,7 @@ def test_remarks_name_files_that_nothing_refers_to(own_folder, tmp_path):
 
 
 def test_two_segmentations_train_in_one_network(own_folder):
-    from atrc.training.build import build_network
+    from atrc.network import build_network
     from atrc.training.losses import task_losses, total_loss
     from atrc.training.recipe import NetworkConfig
 

@@ -13,10 +13,10 @@ import yaml
 from torch import nn
 
 from atrc.errors import UserError
+from atrc.network import build_network
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.base import alone
 from atrc.training.balancing import build_balancing, require_balancing
-from atrc.training.build import build_network
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import plain, read_table
 from atrc.training.loop import Fit, fit

@@ -18,7 +18,8 @@ import yaml
 from atrc.app.scoring import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.training.build import build_network, resolve_genotype
+from atrc.network.build import build_network, resolve_genotype
+from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
@@ -255,7 +256,7 @@ def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, 
 
 def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_parameters(nyud_tasks):
     what = Recipe()
-    network = build_network(what.network, nyud_tasks, search="contexts")
+    network = build_supergraph(what.network, nyud_tasks, "contexts")
     phase = SearchPhase(network, what)
     alphas = {id(alpha) for alpha in phase.supergraph.alphas()}
     held = {id(parameter) for parameter in phase.weights}

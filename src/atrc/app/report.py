@@ -18,9 +18,10 @@ from atrc.data.layouts import open_dataset
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import SemanticSegmentation
-from atrc.training.checkpoint import Checkpoint, checkpoint_path, load_network
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result
 from atrc.training.folder import write_text
+from atrc.training.loading import load_network
 from atrc.training.recipe import Recipe
 
 # Background and text; colour-blind safe (Paul Tol's bright scheme).

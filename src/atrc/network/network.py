@@ -15,6 +15,7 @@ from atrc.distillation import ATRC, Distillation, NoDistillation
 from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
 from atrc.necks import ConcatNeck, Neck, resize
+from atrc.network.hub import Shareable
 from atrc.tasks import Task
 
 # b batch, h w image
@@ -36,7 +37,7 @@ class Output(NamedTuple):
     initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
 
 
-class MultiTaskNetwork(nn.Module):
+class MultiTaskNetwork(Shareable):
     """One network, several dense predictions. Source: Fig. 2.
 
     With one task it is the single-task baseline, with `NoDistillation` the multi-task baseline.

@@ -10,10 +10,9 @@ from statistics import median
 
 import torch
 
-from atrc.network import MultiTaskNetwork
+from atrc.network import MultiTaskNetwork, build_network
 from atrc.studies.study import Row, Study
 from atrc.tasks import Task
-from atrc.training.build import build_network
 from atrc.training.resources import count_multiply_adds, count_parameters
 
 

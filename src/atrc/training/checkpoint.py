@@ -14,10 +14,12 @@ import torch
 from atrc.branching import Branching, Groups
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.network import MultiTaskNetwork
+from atrc.network import Architecture, MultiTaskNetwork, NetworkConfig
+from atrc.network.build import rebuild
+from atrc.network.hub import load_weights
 from atrc.tasks import Task, tasks_from_dicts, tasks_to_dicts
-from atrc.training.build import build_network
-from atrc.training.recipe import NetworkConfig, Recipe, differences, flatten
+from atrc.training.build import build_supergraph
+from atrc.training.recipe import Recipe, differences, flatten
 
 FORMAT, VERSION = "atrc-checkpoint", 1
 
@@ -105,23 +107,30 @@ class Checkpoint:
                     )
 
     def build(self) -> MultiTaskNetwork:
-        """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph."""
-        config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
+        """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph.
+
+        Raises:
+            UserError: The state is that of another network.
+        """
+        if self.phase == "search":
+            config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
+            space, seed = self.recipe["search"]["space"], self.recipe["seed"]
+            network = build_supergraph(config, self.read_tasks(), space, seed=seed)
+        else:
+            network = rebuild(self.architecture)
+        load_weights(network, self.network, f"checkpoint of step {self.step}")
+        return network.eval()
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network without its weights."""
         genotype = Genotype(self.genotype) if self.genotype else None
         branching = Branching(self.branching) if self.branching else None
-        space = self.recipe["search"]["space"] if self.phase == "search" else None
-        network = build_network(config, self.read_tasks(), genotype, branching, search=space)
-        network.load_state_dict(self.network)
-        return network.eval()
+        return Architecture(NetworkConfig(**self.recipe["network"]), self.read_tasks(), genotype, branching)
 
     def read_tasks(self) -> tuple[Task, ...]:
         """Return the tasks."""
         return tasks_from_dicts(self.tasks)
-
-
-def load_network(path: str | Path) -> MultiTaskNetwork:
-    """Load the network of a checkpoint or of a run's folder."""
-    return Checkpoint.load(checkpoint_path(path)).build()
 
 
 def checkpoint_path(path: str | Path) -> Path:

@@ -11,6 +11,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,10 @@ from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
+from atrc.network import build_network
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
 from atrc.training.branch_phase import BranchPhase
-from atrc.training.build import build_network
+from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.folder import RunFolder, Table, write_text
@@ -105,7 +107,8 @@ class Fit:
             self.tasks = with_centroids(self.train_set)
         torch.manual_seed(recipe.seed)
         space = recipe.search.space if search else None
-        network = build_network(recipe.network, self.tasks, search=space, seed=recipe.seed)
+        build = partial(build_supergraph, space=space) if space else build_network
+        network = build(recipe.network, self.tasks, seed=recipe.seed)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
         self.phase = PHASES[space](network, recipe)

@@ -7,6 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from atrc.network.config import NetworkConfig
+
+__all__ = [
+    "DataConfig",
+    "NetworkConfig",
+    "OptimConfig",
+    "Recipe",
+    "SearchConfig",
+    "differences",
+    "flatten",
+]
+
 
 @dataclass
 class DataConfig:
@@ -37,38 +49,6 @@ class DataConfig:
         if self.workers is not None:
             return self.workers
         return 0 if device_type == "cpu" else min(8, (os.cpu_count() or 1) // devices)
-
-
-@dataclass
-class NetworkConfig:
-    """What is trained.
-
-    Attributes:
-        backbone: A name from `atrc.backbones`.
-        pretrained: Start the backbone from ImageNet weights (fetched by timm), or from a file of weights with timm's
-            names.
-        branching: Which tasks share which stages of the backbone: a file, or "at:N" to share the first N stages; all
-            tasks share all by default.
-        neck: What the heads read: "concat" (all levels), "project" (all levels, narrowed), "skip" (the finest and the
-            deepest, for dilated backbones), "aspp" (the same with ASPP, one for each task) or "fpm" (feature
-            propagation, of MTI-Net).
-        distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
-        distil_at: "finest" or "all" levels; all needs the neck fpm.
-        genotype: For atrc: a file, a published name, one context for all pairs, "random:SEED", or "random"
-            (drawn by the run's seed).
-        attention_channels: Channels inside the context blocks; half of the feature channels if not given.
-        dropout: Probability of Dropout2d on ATRC's refined features; a search has none.
-    """
-
-    backbone: str = "hrnet18"
-    pretrained: bool | str = False
-    branching: str | None = None
-    neck: str = "concat"
-    distillation: str = "none"
-    distil_at: Literal["finest", "all"] = "finest"
-    genotype: str | None = None
-    attention_channels: int | None = None
-    dropout: float = 0.05
 
 
 @dataclass

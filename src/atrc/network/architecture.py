@@ -1,0 +1,139 @@
+"""All that it takes to build a network again, as plain values: what a checkpoint and a shared folder hold."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from atrc import __version__
+from atrc.branching import Branching
+from atrc.errors import UserError
+from atrc.genotype import Genotype
+from atrc.network.config import NetworkConfig
+from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
+
+FORMAT, VERSION = "atrc-network", 1
+LARGEST = 4096  # of whole numbers: classes, bins, channels. A file from elsewhere should not fill the memory.
+_RESOLVED = ("pretrained", "genotype", "branching")  # what a file does not hold: the results are in it
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network without its weights. Nothing in it refers to a file, and building it fetches nothing.
+
+    Attributes:
+        config: What the network is made of.
+        tasks: What it predicts.
+        genotype: The contexts of ATRC, in the place of `config.genotype`; None without ATRC.
+        branching: Groups of tasks by stage, in the place of `config.branching`; None where the backbone is shared.
+    """
+
+    config: NetworkConfig
+    tasks: tuple[Task, ...]
+    genotype: Genotype | None = None
+    branching: Branching | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", replace(self.config, pretrained=False, genotype=None, branching=None))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        config = {key: value for key, value in asdict(self.config).items() if key not in _RESOLVED}
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "atrc": __version__,
+            "network": config,
+            "tasks": tasks_to_dicts(self.tasks),
+            "genotype": self.genotype.contexts if self.genotype else None,
+            "branching": self.branching.groups if self.branching else None,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Architecture:
+        """Undo `to_dict`; every value is checked, for the file may be from anywhere.
+
+        Raises:
+            UserError: Of another format or a newer version, or a value that none can be.
+        """
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise UserError(f'not a network of atrc: "format" should be "{FORMAT}"; `save_pretrained` writes one')
+        if (version := content.get("version")) != VERSION:
+            raise UserError(
+                f"format version {version!r} of atrc {content.get('atrc')}; this is atrc {__version__}, which reads "
+                f"{VERSION}; upgrade atrc"
+            )
+        config = _checked("network", content.get("network"), NetworkConfig)
+        genotype, branching = content.get("genotype"), content.get("branching")
+        return cls(
+            NetworkConfig(**config),
+            _tasks(content.get("tasks")),
+            Genotype(_rows(genotype)) if genotype is not None else None,
+            Branching(_groups(branching)) if branching is not None else None,
+        )
+
+
+def _tasks(entries: Any) -> tuple[Task, ...]:
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError("tasks: expected a list of tasks")
+    for i, entry in enumerate(entries):
+        kind = TASKS.get(str(entry.get("kind")))
+        if kind:  # tasks_from_dicts names one that there is not
+            _checked(f"tasks[{i}]", {key: value for key, value in entry.items() if key != "kind"}, kind)
+    tasks = tasks_from_dicts(entries)
+    names = [task.name for task in tasks]
+    for task in tasks:
+        if not task.name.isidentifier() or names.count(task.name) > 1:  # they name modules and files
+            raise UserError(f"tasks: {task.name!r} should be a name of letters, digits and _, and of one task only")
+        for key in ("class_names", "class_colours"):
+            if len(getattr(task, key, ())) not in (0, task.regions):
+                raise UserError(f"tasks: {task.name} has {task.regions} classes, but {len(getattr(task, key))} {key}")
+    return tasks
+
+
+def _rows(rows: Any) -> dict[str, dict[str, str]]:
+    if not _fits(rows, dict) or not all(_fits(row, dict) for row in rows.values()):
+        raise UserError("genotype: expected {target: {source: context}}")
+    return {target: {source: str(context) for source, context in row.items()} for target, row in rows.items()}
+
+
+def _groups(stages: Any) -> tuple[tuple[tuple[str, ...], ...], ...]:
+    if not _fits(stages, tuple[tuple[tuple[str, ...], ...], ...]):
+        raise UserError("branching: expected the groups of tasks of every stage")
+    return tuple(tuple(tuple(group) for group in stage) for stage in stages)
+
+
+def _checked(where: str, values: Any, kind: type) -> dict[str, Any]:
+    """Return values for the fields of a dataclass after a look at their types."""
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected keys and values, not {values!r:.60}")
+    hints = get_type_hints(kind)
+    fields = [key for key in getattr(kind, "__dataclass_fields__", {}) if key not in _RESOLVED]
+    for key, value in values.items():
+        if key not in fields:
+            raise UserError(f"{where}.{key}: unknown; there are: {', '.join(fields)}")
+        if not _fits(value, hints[key]):
+            raise UserError(f"{where}.{key}: {value!r:.60} is not what it can be; whole numbers end at {LARGEST}")
+    return values
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a JSON file is of a type; lists count as tuples."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        kinds: Sequence[Any] = [inner[0]] * len(value) if inner[1:] == (...,) else inner
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return isinstance(value, Mapping if hint is dict else hint)

@@ -1,0 +1,51 @@
+"""One way to a network, from wherever it lies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from atrc.errors import UserError
+from atrc.network import MultiTaskNetwork
+from atrc.network.hub import CONFIG
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
+
+
+def load_network(where: str | Path) -> MultiTaskNetwork:
+    """Load a network, in evaluation mode on the CPU. A search's run gives its supergraph.
+
+    Args:
+        where: A run's folder, a checkpoint file, a folder that `save_pretrained` wrote, or, where there is nothing of
+            that name, a name on the Hugging Face Hub: owner/name.
+
+    Raises:
+        UserError: Nothing of that name, or not a network that this atrc can build.
+    """
+    path = Path(where)
+    if path.is_dir():
+        return _from_folder(path)
+    if path.suffix == ".safetensors":
+        raise UserError(f"{where}: weights alone; give the folder, which holds their {CONFIG} too")
+    if path.exists():
+        return _from_checkpoint(path)
+    if path.parent.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(where), re.ASCII):
+        raise UserError(
+            f"{where}: no such run, checkpoint or saved network; one on the Hugging Face Hub is called owner/name"
+        )
+    return MultiTaskNetwork.from_pretrained(where)
+
+
+def _from_folder(folder: Path) -> MultiTaskNetwork:
+    if (folder / CONFIG).exists():
+        return MultiTaskNetwork.from_pretrained(folder)
+    if checkpoint_path(folder).exists():
+        return _from_checkpoint(checkpoint_path(folder))
+    raise UserError(f"{folder}: neither a run, which has checkpoints/last.ckpt, nor a saved network ({CONFIG})")
+
+
+def _from_checkpoint(path: Path) -> MultiTaskNetwork:
+    saved = Checkpoint.load(path)
+    try:
+        return saved.build()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

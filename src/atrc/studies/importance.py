@@ -1,0 +1,88 @@
+"""Source-task importance: what a network loses when one block's output is permuted over the images."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atrc.errors import UserError
+from atrc.metrics.functional import delta_m
+from atrc.training.evaluate import Result, results_to_dict
+
+Pair = tuple[str, str]  # target, source
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What a network scores, and what it scores with the output of one block permuted over the images.
+
+    Attributes:
+        contexts: The context of every (target, source); "none" where there is no block.
+        results: The network's own results.
+        permuted: By block, the target's metric under every permutation.
+    """
+
+    contexts: dict[Pair, str]
+    results: dict[str, Result]
+    permuted: dict[Pair, list[float]]
+
+    def drops(self, baseline: Mapping[str, float] | None = None) -> dict[Pair, list[float]]:
+        """Return the drop in Delta_m [%] of every permutation of every block; 0 where there is no block.
+
+        Args:
+            baseline: The single-task results that Delta_m is against; the network's own if not given.
+
+        Raises:
+            UserError: A task has no result, or the baseline lacks it.
+        """
+        own = {task: result.value for task, result in self.results.items()}
+        higher = {task: result.higher_is_better for task, result in self.results.items()}
+        whole = delta_m(own, baseline or own, higher)
+        drops: dict[Pair, list[float]] = {}
+        for target, source in self.contexts:
+            values = self.permuted.get((target, source), [own[target]])
+            drops[target, source] = [whole - delta_m(own | {target: v}, baseline or own, higher) for v in values]
+        return drops
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        blocks = [
+            {"target": target, "source": source, "context": context, "values": self.permuted.get((target, source), [])}
+            for (target, source), context in self.contexts.items()
+        ]
+        return {"results": results_to_dict(self.results), "blocks": blocks}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Importance:
+        """Undo `to_dict`."""
+        blocks = {(block["target"], block["source"]): block for block in content["blocks"]}
+        return cls(
+            {pair: block["context"] for pair, block in blocks.items()},
+            {task: Result(**fields) for task, fields in content["results"].items()},
+            {pair: list(block["values"]) for pair, block in blocks.items() if block["values"]},
+        )
+
+
+def mean_and_deviation(drops: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the mean drop over runs, and its standard deviation: over runs, or of one run over its permutations.
+
+    >>> mean_and_deviation([[1.0, 3.0], [4.0, 6.0]])  # runs of 2 and 5
+    (3.5, 2.1213203435596424)
+    """
+    values = [statistics.fmean(run) for run in drops] if len(drops) > 1 else drops[0]
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def average(runs: Sequence[Importance], baseline: Mapping[str, float] | None = None) -> dict[Pair, tuple[float, float]]:
+    """Return the mean drop in Delta_m [%] of every block over runs, and its standard deviation.
+
+    Raises:
+        UserError: Runs of different tasks.
+    """
+    for other in runs[1:]:
+        if other.contexts.keys() != runs[0].contexts.keys():
+            raise UserError("importance is averaged over runs of the same tasks; these differ in theirs")
+    drops = [run.drops(baseline) for run in runs]
+    return {pair: mean_and_deviation([run[pair] for run in drops]) for pair in runs[0].contexts}

@@ -61,7 +61,7 @@ def test_any_option_submits():
 
 def test_without_submitit_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match=r"pip install \"atrc\[study\]\""):
+    with pytest.raises(UserError, match=r"pip install 'atrc\[study\]'"):
         SlurmExecutor(SlurmConfig(partition="gpu"), tmp_path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from atrc.errors import UserError
+from atrc.errors import UserError, needs_extra
 from atrc.studies.cells import Cell
 from atrc.studies.runner import Executor, Job
 from atrc.studies.slurm_config import SlurmConfig
@@ -183,12 +183,8 @@ def submitit() -> ModuleType:
     Raises:
         UserError: It is not installed.
     """
-    try:
+    with needs_extra("study", "submitting to Slurm"):
         import submitit  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise UserError(
-            'submitting to Slurm needs submitit, which is not installed: pip install "atrc[study]"'
-        ) from None
     return submitit
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.errors import UserError
+from atrc.errors import UserError, needs_extra
 from atrc.tasks import Task
 from atrc.tasks.base import Across
 from atrc.training.losses import sum_by_task, total_loss
@@ -200,12 +200,10 @@ def require_balancing(recipe: Recipe, search: bool, processes: int) -> None:
 
 
 def _aggregator(name: str) -> nn.Module:
-    try:
+    with needs_extra("balancing", f"optim.balancing torchjd:{name}"):  # TorchJD, and what this aggregator needs
         found = _aggregators()
         if name in found:
             return found[name]()
-    except ImportError:  # of TorchJD, or of what this aggregator needs
-        raise UserError(f"optim.balancing torchjd:{name} needs TorchJD; pip install 'atrc[balancing]'") from None
     raise UserError(f"no aggregator '{name}' in TorchJD that can be used here; choose {', '.join(sorted(found))}")
 
 

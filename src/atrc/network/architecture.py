@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import types
 from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def _checked(where: str, values: Any, kind: type) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected keys and values, not {values!r:.60}")
     hints = get_type_hints(kind)
-    fields = [key for key in getattr(kind, "__dataclass_fields__", {}) if key not in _RESOLVED]
+    fields = [field.name for field in dataclasses.fields(kind) if field.name not in _RESOLVED]
     for key, value in values.items():
         if key not in fields:
             raise UserError(f"{where}.{key}: unknown; there are: {', '.join(fields)}")

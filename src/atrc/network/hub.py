@@ -154,10 +154,10 @@ def load_folder(folder: Path) -> MultiTaskNetwork:
         network = rebuild(Architecture.from_dict(json.loads(path.read_text(encoding="utf-8"))))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `save_pretrained` writes one") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({_first_line(error)}); save the network again") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({_first_line(error)}); save the network again") from None
     path = folder / WEIGHTS
     try:
         weights = load_file(path)

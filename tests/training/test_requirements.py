@@ -23,6 +23,9 @@ def test_the_defaults_can_be_run():
         ({"search": SearchConfig(temperature=(1.0, 0.0))}, True, 1, r"search.temperature is \[1.0, 0.0\]"),
         ({"network": NetworkConfig(neck="aspp"), "data": DataConfig(batch_size=2)}, False, 2, "gives 2 one each"),
         ({"network": NetworkConfig(distillation="psd")}, True, 1, "searches ATRC, not network.distillation psd"),
+        ({"compile": "inductor"}, True, 1, "compile is for training"),
+        ({"compile": "inductr"}, False, 1, "no backend 'inductr'; choose from .*inductor"),
+        ({"compile": "inductor", "recompute": True}, False, 1, "recompute and compile do not go together"),
         (
             {"network": NetworkConfig(branching="at:2"), "search": SearchConfig(space="branches")},
             True,

@@ -37,6 +37,7 @@ from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
+from atrc.training.execution import arrange
 from atrc.training.folder import RunFolder, Table, write_text
 from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
@@ -111,6 +112,7 @@ class Fit:
         network = build(recipe.network, self.tasks, seed=recipe.seed)
         if fabric.world_size > 1:
             synchronise(network, fabric.device.type)
+        arrange(network, recipe)
         self.phase = PHASES[space](network, recipe)
         self.plain_optimizer = self.phase.optimizer()
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)

@@ -120,6 +120,10 @@ class Recipe:
         devices: Number of devices, of every node.
         nodes: Number of nodes; more than one are started by torchrun or Slurm's srun.
         deterministic: Use only deterministic kernels (on a GPU set CUBLAS_WORKSPACE_CONFIG=:4096:8 too).
+        recompute: Keep only what goes between the parts of the network and compute the rest anew in the backward pass:
+            the same numbers in less memory and more time.
+        channels_last: Keep feature maps with their channels last, which convolutions on GPUs in bf16 or fp16 prefer.
+        compile: Backend of torch.compile to train with, such as inductor; not for searches, whose graph changes.
     """
 
     out: str = "runs/run"
@@ -135,6 +139,9 @@ class Recipe:
     devices: int = 1
     nodes: int = 1
     deterministic: bool = False
+    recompute: bool = False
+    channels_last: bool = False
+    compile: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -148,7 +155,7 @@ class Recipe:
 
 # What a continuation may change: where and on what it runs. (Dropout is drawn per process, so another number of
 # devices is the same run only in distribution.)
-FREE = ("out", "data.root", "data.url", "data.workers", "accelerator", "devices", "nodes", "log_every")
+FREE = ("out", "data.root", "data.url", "data.workers", "accelerator", "devices", "nodes", "log_every", "recompute")
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

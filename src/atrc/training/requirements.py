@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch.compiler import list_backends
+
 from atrc.errors import UserError
 from atrc.training.balancing import require_balancing
 from atrc.training.recipe import Recipe
@@ -27,6 +29,10 @@ def require_usable(recipe: Recipe, search: bool, processes: int) -> None:
             f"network.neck aspp normalises the mean of every image over the batch, so it needs two images a process; "
             f"data.batch_size {batch} gives {processes} one each"
         )
+    if recipe.compile is not None and recipe.compile not in (backends := list_backends(exclude_tags=())):
+        raise UserError(f"compile: torch.compile has no backend '{recipe.compile}'; choose from {', '.join(backends)}")
+    if recipe.compile and recipe.recompute:
+        raise UserError("recompute and compile do not go together: compiled code decides itself what it keeps")
     if search:
         _require_searchable(recipe)
     require_balancing(recipe, search, processes)
@@ -50,6 +56,8 @@ def _require_numbers(recipe: Recipe) -> None:
 
 def _require_searchable(recipe: Recipe) -> None:
     network, space = recipe.network, recipe.search.space
+    if recipe.compile:
+        raise UserError("compile is for training: the graph of a search changes with every fixed block; leave it out")
     if space == "contexts" and network.distillation not in ("none", "atrc"):
         raise UserError(
             f"search.space contexts searches ATRC, not network.distillation {network.distillation}; "

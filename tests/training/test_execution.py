@@ -1,0 +1,172 @@
+"""Recomputation, memory format and compilation leave the numbers alone."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from atrc.backbones import build_backbone
+from atrc.distillation import ATRC
+from atrc.genotype import Genotype
+from atrc.network import MultiTaskNetwork
+from atrc.search import Supergraph, supergraph
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
+from atrc.training.execution import parts, recompute
+from atrc.training.folder import read_table
+from atrc.training.loop import fit
+from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
+
+
+def make(tasks, backbone="hrnet18", *, search=False):
+    torch.manual_seed(0)
+    names = [task.name for task in tasks]
+    if search:
+        network = MultiTaskNetwork(tasks, build_backbone(backbone), supergraph(names))
+        Supergraph(network).sample(1.0, 0)
+        for choice in Supergraph(network):
+            choice.weights = choice.weights.detach()
+        return network
+    genotype = Genotype.random(names, 3)
+    return MultiTaskNetwork(tasks, build_backbone(backbone), lambda c: ATRC(genotype, c))
+
+
+def step(network, image):
+    """Return the gradients and the state after a training step, and the bytes kept for its backward pass."""
+    kept = {}
+
+    def pack(x):
+        if not isinstance(x, torch.nn.Parameter):
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    torch.manual_seed(1)
+    with saved_tensors_hooks(pack, lambda x: x):
+        output = network(image)
+        loss = sum(x.square().mean() for x in (*output.predictions.values(), *output.auxiliary.values()))
+    loss.backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    return gradients, network.state_dict(), sum(kept.values())
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_recomputing_keeps_a_fraction_and_changes_no_bit(nyud_tasks, search):
+    plain = make(nyud_tasks, search=search)
+    saving = copy.deepcopy(plain)
+    recompute(saving)
+    image = torch.rand(2, 3, 64, 96)
+    gradients, state, bytes_plain = step(plain, image)
+    others, state_after, bytes_saving = step(saving, image)
+    assert bytes_saving < bytes_plain / 4
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=0, atol=0, msg=name)
+    for name, value in state.items():
+        torch.testing.assert_close(state_after[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_evaluation_and_no_grad_do_not_recompute(nyud_tasks):
+    network = make(nyud_tasks[:1])
+    image = torch.rand(1, 3, 32, 32)
+    expected = network.eval()(image).predictions["semseg"]
+    recompute(network)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image).predictions["semseg"], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("backbone", ["hrnet18", "resnet50", "swin_tiny", "convnext_tiny", "dinov3_small"])
+def test_the_parts_hold_nearly_all_parameters_and_none_twice(nyud_tasks, backbone):
+    network = make(nyud_tasks[1:2], backbone)
+    found = list(parts(network))
+    inside = [id(p) for part in found for p in part.parameters()]
+    assert len(inside) == len(set(inside))
+    sizes = {id(p): p.numel() for p in network.parameters()}
+    assert sum(sizes[i] for i in inside) > 0.9 * sum(sizes.values())
+    assert len(found) > 8
+
+
+def test_channels_last_gives_the_same_gradients(nyud_tasks):
+    plain = make(nyud_tasks).double()
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    image = torch.rand(2, 3, 32, 48, dtype=torch.float64)
+    gradients, *_ = step(plain, image)
+    others, *_ = step(last, image.to(memory_format=torch.channels_last))
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(
+            others[name], gradient, rtol=1e-7, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+def recipe(out, data, **options):
+    return Recipe(
+        out=str(out), data=DataConfig(root=str(data), crop=(64, 64), batch_size=4, workers=0), validate_every=0,
+        network=NetworkConfig(distillation="atrc", genotype="random"), optim=OptimConfig(steps=2), log_every=1,
+        accelerator="cpu", precision="64", **options,
+    )  # fmt: skip
+
+
+def test_a_run_that_recomputes_or_has_channels_last_is_the_same_run(tmp_path, nyud_folder):
+    states = {}
+    for name, options in {"plain": {}, "saving": {"recompute": True}, "last": {"channels_last": True}}.items():
+        fit(recipe(tmp_path / name, nyud_folder, **options), progress=False)
+        states[name] = Checkpoint.load(checkpoint_path(tmp_path / name)).network
+    for name, value in states["plain"].items():
+        torch.testing.assert_close(states["saving"][name], value, rtol=0, atol=0, msg=lambda m: f"saving {name}: {m}")
+        torch.testing.assert_close(states["last"][name], value, rtol=1e-5, atol=1e-7, msg=lambda m: f"last {name}: {m}")
+
+
+# The checks of shapes that the tests weave in cannot be traced: a process of its own is without them.
+WHOLE_GRAPH = """
+import torch
+from atrc.data.nyud import nyud_tasks
+from atrc.network import MultiTaskNetwork
+from atrc.backbones import build_backbone
+from atrc.distillation import ATRC
+from atrc.genotype import Genotype
+
+tasks = nyud_tasks()
+genotype = Genotype.random([task.name for task in tasks], 3)
+assert len(genotype.counts()) == 5, genotype.counts()
+network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), lambda c: ATRC(genotype, c, dropout=0.0))
+image = torch.rand(2, 3, 33, 49)
+
+
+def gradients(network):
+    predictions = network(image).predictions
+    loss = sum(x.square().mean() for x in predictions.values())
+    return dict(zip(names, torch.autograd.grad(loss, [p for _, p in parameters], allow_unused=True)))
+
+
+parameters = list(network.named_parameters())
+names = [name for name, _ in parameters]
+expected = gradients(network)
+found = gradients(torch.compile(network, fullgraph=True, backend="aot_eager"))
+scale = max(float(x.abs().max()) for x in expected.values() if x is not None)
+for name, gradient in expected.items():
+    if gradient is not None:
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-4 * scale)
+print("one graph")
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_compiles_is_the_same_run(tmp_path, nyud_folder):
+    command = [sys.executable, "-m", "atrc", "train", "--data.root", str(nyud_folder), "--data.crop", "[32,32]"]
+    command += ["--data.batch_size", "2", "--optim.steps", "2", "--log_every", "1", "--accelerator", "cpu"]
+    losses = []
+    for name, more in {"plain": [], "compiled": ["--compile", "aot_eager"]}.items():
+        run = subprocess.run([*command, "--out", str(tmp_path / name), *more], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr[-3000:]
+        losses.append([float(row["loss"]) for row in read_table(tmp_path / name / "train.csv")])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert Checkpoint.load(checkpoint_path(tmp_path / "compiled")).build() is not None
+
+
+@pytest.mark.slow
+def test_the_whole_network_is_one_graph_forward_and_backward():
+    run = subprocess.run(
+        [sys.executable, "-c", WHOLE_GRAPH], capture_output=True, text=True, timeout=500, cwd=Path(__file__).parent
+    )
+    assert run.stdout.strip() == "one graph", run.stderr[-3000:]

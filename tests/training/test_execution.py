@@ -113,8 +113,8 @@ def test_a_run_that_recomputes_or_has_channels_last_is_the_same_run(tmp_path, ny
         fit(recipe(tmp_path / name, nyud_folder, **options), progress=False)
         states[name] = Checkpoint.load(checkpoint_path(tmp_path / name)).network
     for name, value in states["plain"].items():
-        torch.testing.assert_close(states["saving"][name], value, rtol=0, atol=0, msg=lambda m: f"saving {name}: {m}")
-        torch.testing.assert_close(states["last"][name], value, rtol=1e-5, atol=1e-7, msg=lambda m: f"last {name}: {m}")
+        assert torch.equal(states["saving"][name], value), name
+        assert torch.allclose(states["last"][name], value, rtol=1e-5, atol=1e-7), name
 
 
 # The checks of shapes that the tests weave in cannot be traced: a process of its own is without them.

@@ -29,10 +29,11 @@ VERBS: dict[str, Callable[..., None]] = {
     "boundaries": verbs.boundaries,
     "resources": verbs.resources,
     "study run": verbs.study,
+    "study report": verbs.report_study,
 }
 GROUPS = {  # first words of verbs of two
     "data": "Check a data set folder, or show some of it.",
-    "study": "Run a study: many recipes and seeds. `atrc study FILE` is `atrc study run FILE`.",
+    "study": "Run a study of many recipes and seeds, or report it. `atrc study FILE` is `atrc study run FILE`.",
 }
 WITH_RECIPE = ("train", "search")
 SWITCHES = {  # options that take no value

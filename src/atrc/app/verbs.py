@@ -222,6 +222,21 @@ def study(
         raise SystemExit(1)
 
 
+def report_study(folder: str, out: str | None = None, json: str | None = None) -> None:
+    """Write the tables and figures of a study, as far as it is: mean and deviation over seeds, Delta_m, costs.
+
+    Args:
+        folder: The study's folder.
+        out: Folder for the report; FOLDER/report by default.
+        json: Also write the numbers to this file; "-" for standard output, in place of the table.
+    """
+    from atrc.app.study_report import report_study
+
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        content = report_study(folder, out)
+    _write_json(content, json)
+
+
 def _report(results: dict[str, Any], path: str | None) -> None:
     from atrc.training.evaluate import results_to_dict
 

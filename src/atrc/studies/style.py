@@ -25,7 +25,7 @@ CONTEXT_COLOURS = {
 CONTEXT_NAMES = {"none": "none", "global": "global", "local": "local", "t_label": "T-label", "s_label": "S-label"}
 
 # Of all else; Okabe and Ito.
-ORANGE, SKY, GREEN, BLUE, VERMILLION = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00"
+ORANGE, SKY, GREEN, BLUE, VERMILION = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00"
 GREY = "#777777"
 
 STYLE: dict[str, Any] = {

@@ -1,0 +1,126 @@
+"""The page of a study's report: what it says, once, for Markdown and HTML alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from atrc.genotype import mean_agreement
+from atrc.studies.diagnostics import Search, chance_agreement
+from atrc.studies.gallery import Picture
+from atrc.studies.report import Report
+from atrc.studies.tables import Table, to_text
+from atrc.studies.tables import to_markdown as table_to_markdown
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a page.
+
+    Attributes:
+        kind: "title", "heading", "text", "list", "table" or "figure".
+        text: The words; a figure's caption.
+        lines: Of a list its items; of a table its rows, of (text, kind), the kind being "", "best" or "paper".
+        heads: The first rows of a table.
+        markdown: A table in Markdown.
+        name: Of a figure's files.
+    """
+
+    kind: str
+    text: str = ""
+    lines: list = field(default_factory=list)
+    heads: list[list[str]] = field(default_factory=list)
+    markdown: str = ""
+    name: str = ""
+
+
+LEGEND = (
+    "Mean ± sample standard deviation over n seeds, - where there is only one; best means are bold. Δm is the mean "
+    "gain per task over the single-task networks of this study, those of the same seed; its deviation is that of the "
+    "seeds' own Δm. Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted "
+    "from the checkpoints, single-task networks added up. Training and search are wall time, on whatever it ran on."
+)
+
+
+def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
+    """Return what a report's page says."""
+    blocks = [Block("title", report.study.title)]
+    blocks += [Block("text", f"{report.done} of {len(report.cells)} cells are done.")]
+    if report.warnings:
+        blocks += [Block("heading", "Warnings"), Block("list", lines=report.warnings)]
+    blocks += [Block("heading", "Results"), _results(table), Block("text", LEGEND), *_measured(report)]
+    if report.contrasts:
+        head = "Difference in Δm [%] between a search and its controls, paired by seed:"
+        blocks += [Block("text", head), Block("list", lines=list(map(str, report.contrasts)))]
+    blocks += [Block("figure", picture.caption, name=picture.name) for picture in drawn if picture.row is None]
+    for name, searches in report.searches.items():
+        figures = [picture for picture in drawn if picture.row == name]
+        blocks += _searches(name, searches, figures) if searches else []
+    left = [*report.missing, *report.notes, *(f"no figure {name}: {reason}" for name, reason in skipped.items())]
+    if left:
+        blocks += [Block("heading", "What is missing"), Block("list", lines=left)]
+    return blocks
+
+
+def _results(table: Table) -> Block:
+    heads, grid = to_text(table)[:2], []
+    for line in table.lines:
+        kinds = ["paper" if line.paper else "best" if entry.best else "" for entry in line.entries]
+        name = ("paper", "paper") if line.paper else (line.name, "")
+        grid.append([name, *zip(map(str, line.entries), kinds, strict=True)])
+    return Block("table", heads=heads, lines=grid, markdown=table_to_markdown(table))
+
+
+def _measured(report: Report) -> list[Block]:
+    """Say how the numbers were measured."""
+    if (protocol := report.protocol) is None:
+        return []
+    size, crop = ("x".join(map(str, protocol[key])) for key in ("image", "crop"))
+    metrics = ", ".join(f"{task} {metric}" for task, metric in protocol["tasks"].items())
+    text = (
+        f"Measured on {protocol['images']} images of {size} px, split {protocol['split']}, of {protocol['layout']}; "
+        f"{protocol['padding']} of {crop} px; {protocol['checkpoint']} checkpoint; {metrics}."
+    )
+    return [Block("text", text)]
+
+
+def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture]) -> list[Block]:
+    blocks = [Block("heading", f"Searches of {name}")]
+    genotypes = [search.genotype for search in searches if search.genotype]
+    if len(genotypes) > 1:
+        chance = chance_agreement(genotypes[0].targets)
+        told = f"Two searches agree on {100 * mean_agreement(genotypes):.1f} % of the blocks; by chance it would be "
+        blocks.append(Block("text", f"{told}{100 * chance:.1f} %."))
+    if genotypes:
+        text = "What every seed chose, and by which logged step the block was fixed; - if it never was:"
+        blocks += [Block("text", text), _choices([search for search in searches if search.genotype])]
+    return blocks + [Block("figure", picture.caption, name=picture.name) for picture in figures]
+
+
+def _choices(searches: Sequence[Search]) -> Block:
+    """Lay out what every seed chose for every block."""
+    heads = ["target ← source", *(f"seed {search.seed}" for search in searches)]
+    fixed = [search.fixed_by() for search in searches]
+    grid = []
+    for target, source in searches[0].probabilities:
+        chosen = [search.genotype[target, source] for search in searches if search.genotype]
+        steps = ["-" if found[target, source] is None else str(found[target, source]) for found in fixed]
+        grid.append([f"{target} ← {source}", *(f"{c}, {step}" for c, step in zip(chosen, steps, strict=True))])
+    lines = [heads, ["---"] * len(heads), *grid]
+    markdown = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return Block("table", heads=[heads], lines=[[(text, "") for text in line] for line in grid], markdown=markdown)
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """Write a page in Markdown; figures are files beside it."""
+    return "\n".join(_markdown(block) for block in blocks)
+
+
+def _markdown(block: Block) -> str:
+    if block.kind == "table":
+        return block.markdown
+    if block.kind == "list":
+        return "".join(f"- {line}\n" for line in block.lines)
+    if block.kind == "figure":
+        return f"![{block.name}]({block.name}.png)\n\n*{block.text}* ([SVG]({block.name}.svg))\n"
+    return {"title": "# ", "heading": "## ", "text": ""}[block.kind] + block.text + "\n"

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
-from atrc.tasks import Task
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
 from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
@@ -47,7 +45,7 @@ def score_checkpoint(
     saved = Checkpoint.load(checkpoint_path(checkpoint))
     tasks = saved.read_tasks()
     dataset = open_dataset(data or saved.recipe["data"]["root"], split, [task.name for task in tasks])
-    _require_outputs(dataset, tasks)
+    saved.require_outputs(dataset.tasks, str(dataset.root))
     crop = tuple(saved.recipe["data"]["crop"])
     rule = checkpoint_rule(saved.step, saved.recipe["optim"]["steps"])
     protocol = describe_protocol(dataset, tasks, crop, rule)
@@ -114,12 +112,3 @@ def _require_protocol(file: Path, differences: list[str], allowed: bool) -> None
             f"{file} was measured otherwise: {'; '.join(differences)}; "
             "evaluate both alike, or compare all the same with --allow_different_protocols"
         )
-
-
-def _require_outputs(dataset: MultiTaskDataset, tasks: Sequence[Task]) -> None:
-    for known, found in zip(tasks, dataset.tasks, strict=True):
-        if known.channels != found.channels:
-            raise UserError(
-                f"{dataset.root}: {known.name} has {found.channels} outputs, the checkpoint {known.channels}; "
-                "evaluate it on data with the classes that it was trained for"
-            )

@@ -106,6 +106,15 @@ class Checkpoint:
                         f"{_short(key, ours[key])}; use the data set that it was trained on, or train afresh"
                     )
 
+    def require_outputs(self, tasks: Sequence[Task], root: str) -> None:
+        """Refuse a data set that the network cannot be evaluated on: its tasks have other outputs."""
+        for task, known in zip(tasks, self.read_tasks(), strict=True):
+            if known.channels != task.channels:
+                raise UserError(
+                    f"{root}: {known.name} has {task.channels} outputs, the checkpoint {known.channels}; "
+                    "evaluate it on data with the classes that it was trained for"
+                )
+
     def build(self) -> MultiTaskNetwork:
         """Return the trained network, in evaluation mode. A search's checkpoint gives its supergraph.
 
@@ -126,7 +135,8 @@ class Checkpoint:
         """The network without its weights."""
         genotype = Genotype(self.genotype) if self.genotype else None
         branching = Branching(self.branching) if self.branching else None
-        return Architecture(NetworkConfig(**self.recipe["network"]), self.read_tasks(), genotype, branching)
+        size = tuple(self.recipe["data"]["crop"])
+        return Architecture(NetworkConfig(**self.recipe["network"]), self.read_tasks(), genotype, branching, size)
 
     def read_tasks(self) -> tuple[Task, ...]:
         """Return the tasks."""

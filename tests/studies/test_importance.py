@@ -233,13 +233,17 @@ def test_blocks_of_every_kind_can_be_permuted(data, kind):
     assert set(found.contexts.values()) == {"none" if kind == "supergraph" else "combined"}
 
 
-def test_mistakes_are_named(network, data, nyud_folder):
+def test_without_a_block_there_is_nothing_to_lose(data):
+    network = make(data, lambda c: ATRC(Genotype.uniform(NAMES, "none"), c))
+    found = measure_importance(network, open_subset(data, 2), CROP, permutations=2)
+    assert found.drops() == {(target, source): [0.0] for target in NAMES for source in NAMES}
+
+
+def test_mistakes_are_named(network, data):
     with pytest.raises(UserError, match="permutations is 0"):
         measure_importance(network, data, CROP, permutations=0)
     with pytest.raises(UserError, match="ATRC's blocks at the finest level"):
         Tally(make(data, None), 1)
-    with pytest.raises(UserError, match="every context of this network is none"):
-        Tally(make(data, lambda c: ATRC(Genotype.uniform(NAMES, "none"), c)), 1)
     backbone = build_backbone("hrnet18")
     neck = build_neck("fpm", backbone.channels, backbone.strides, data.tasks)
     deep = MultiTaskNetwork(data.tasks, backbone, neck=MultiScale(neck, lambda c: ATRC(GENOTYPE, c), data.tasks))

@@ -13,6 +13,7 @@ from atrc.distillation.combination import Combination
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
 from atrc.search.mixture import Mixture
+from atrc.tasks import Task
 
 # c feature channels, h w image, y x feature grid
 
@@ -27,6 +28,7 @@ class Inspection:
 
     Attributes:
         module: The ATRC module that is looked into.
+        tasks: The network's tasks, by name.
         output: What the network returned, of a batch of one.
         grid: Height and width of the feature grid [px].
     """
@@ -44,6 +46,7 @@ class Inspection:
             UserError: The network has no ATRC module.
         """
         self.module = find_atrc(network)
+        self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
         self.image_size = int(image.shape[1]), int(image.shape[2])
         given: list[tuple] = []
         hook = self.module.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
@@ -103,6 +106,11 @@ class Inspection:
             return None
         target_regions, source_regions = self.regions.get(target), self.regions.get(source)
         return context_map(chosen, *features, y, x, target_regions=target_regions, source_regions=source_regions)
+
+
+def region_task(found: ContextMap, target: str, source: str) -> str:
+    """Return the task whose label regions a label context attends to."""
+    return target if found.context == "t_label" else source
 
 
 def find_atrc(network: nn.Module) -> ATRC:

@@ -75,8 +75,14 @@ def mean_and_deviation(drops: Sequence[Sequence[float]]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def average(runs: Sequence[Importance], baseline: Mapping[str, float] | None = None) -> dict[Pair, tuple[float, float]]:
+def average(
+    runs: Sequence[Importance], baselines: Sequence[Mapping[str, float]] | None = None
+) -> dict[Pair, tuple[float, float]]:
     """Return the mean drop in Delta_m [%] of every block over runs, and its standard deviation.
+
+    Args:
+        runs: Of the same tasks.
+        baselines: Of every run, what Delta_m is against; each run's own results if not given.
 
     Raises:
         UserError: Runs of different tasks.
@@ -84,5 +90,18 @@ def average(runs: Sequence[Importance], baseline: Mapping[str, float] | None = N
     for other in runs[1:]:
         if other.contexts.keys() != runs[0].contexts.keys():
             raise UserError("importance is averaged over runs of the same tasks; these differ in theirs")
-    drops = [run.drops(baseline) for run in runs]
+    bases: Sequence[Mapping[str, float] | None] = [None] * len(runs) if baselines is None else baselines
+    drops = [run.drops(base) for run, base in zip(runs, bases, strict=True)]
     return {pair: mean_and_deviation([run[pair] for run in drops]) for pair in runs[0].contexts}
+
+
+def correlation(one: Mapping[Pair, float], other: Mapping[Pair, float]) -> float | None:
+    """Return the Pearson correlation of two numbers of every block; None where one does not vary.
+
+    >>> correlation({("a", "a"): 1.0, ("a", "b"): 2.0}, {("a", "b"): 0.1, ("a", "a"): 0.3})
+    -1.0
+    """
+    x, y = [one[pair] for pair in one], [other[pair] for pair in one]
+    if min(len(set(x)), len(set(y))) < 2:
+        return None
+    return round(statistics.correlation(x, y), 12)

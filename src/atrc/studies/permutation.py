@@ -115,7 +115,7 @@ def measure_importance(
         progress: Show a progress bar.
 
     Raises:
-        UserError: There are no blocks to permute, not enough images, or no label of some task.
+        UserError: The network has no ATRC module there, or there are not enough images or no label of some task.
     """
     if permutations < 1:
         raise UserError(f"permutations is {permutations}; it takes at least one")
@@ -183,14 +183,12 @@ class Tally:
         """Begin at nothing.
 
         Raises:
-            UserError: The network has no ATRC module between its heads and its predictions, or one without blocks.
+            UserError: The network has no ATRC module between its heads and its predictions.
         """
         if not isinstance(network.distillation, ATRC):
             raise UserError("importance is of ATRC's blocks at the finest level, and this network has none there")
         self.network, self.module = network, network.distillation
         self.blocks = {pair: _context_of(block) for pair, block in self.module.blocks()}
-        if not self.blocks:
-            raise UserError("every context of this network is none; there is no block to permute")
         tasks: dict[str, Task] = {task.name: task for task in network.tasks}
         self.own = {name: Meter(task, fast=False) for name, task in tasks.items()}
         self.permuted = {pair: [Meter(tasks[pair[0]], fast=False) for _ in range(permutations)] for pair in self.blocks}

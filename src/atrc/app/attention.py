@@ -1,0 +1,123 @@
+"""`atrc attention`: what one pixel of a photograph attends to, in every context."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from atrc.contexts.maps import ContextMap
+from atrc.data.images import read_image
+from atrc.errors import UserError
+from atrc.studies.attention import Inspection, region_task
+from atrc.studies.attention_figures import draw_attention
+from atrc.studies.style import styled
+from atrc.tasks import Task
+from atrc.training.folder import write_text
+from atrc.training.loading import load_network
+
+# h w image
+
+# By what the name ends in: what to leave out, so that the same picture gives the same file.
+FORMATS = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+Maps = dict[str, dict[str, ContextMap | None]]  # by target and source
+
+
+def show_attention(
+    model: str,
+    image: Path,
+    targets: Sequence[str],
+    pixel: tuple[int, int] | None,
+    out: Path,
+    raw: Path | None,
+    longest: int,
+) -> dict[str, Any]:
+    """Draw the attention maps of one pixel; return what it attends to as plain values.
+
+    Args:
+        model: A run, a checkpoint or a saved network.
+        image: A photograph.
+        targets: The tasks that attend; all if there are none.
+        pixel: Row and column in the upright photograph [px]; its centre if None.
+        out: The picture to write.
+        raw: Also write the maps to this folder, as NPY.
+        longest: Longer side that the photograph is reduced to at most [px].
+
+    Raises:
+        UserError: Something cannot be read, used or written.
+    """
+    if out.suffix not in FORMATS:
+        raise UserError(f"--out {out}: the name of the picture ends in one of {', '.join(FORMATS)}")
+    photo, (row, column) = load_pixel(image, pixel, longest)
+    network = load_network(model)
+    inspection = Inspection(network, torch.from_numpy(photo.transpose(2, 0, 1).copy()).float() / 255)
+    maps = {target: inspection.maps(target, row, column) for target in targets or inspection.targets}
+    found = describe(inspection, maps, (row, column))
+    try:
+        if raw:
+            save_maps(maps, found, raw)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f"{out.name}.partial")
+        with styled():
+            figure = draw_attention(inspection, photo, (row, column), maps)
+            figure.savefig(partial, format=out.suffix[1:], metadata=FORMATS[out.suffix])
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
+    return {"image": str(image), **found}
+
+
+def load_pixel(
+    image: Path, pixel: tuple[int, int] | None, longest: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
+    """Read a photograph, reduced to `longest` [px], and return where the pixel is in it.
+
+    Raises:
+        UserError: The pixel is outside the photograph.
+    """
+    if longest < 1:
+        raise UserError(f"--longest is {longest}; a photograph has at least 1 pixel")
+    photo = read_image(image, max_side=longest)
+    (h, w), (reduced_h, reduced_w, _) = photo.size, photo.pixels.shape
+    row, column = pixel or (h // 2, w // 2)
+    if not (0 <= row < h and 0 <= column < w):
+        raise UserError(f"--pixel [{row},{column}] is not in {image}, of {h}x{w}; rows and columns count from 0")
+    return photo.pixels, ((2 * row + 1) * reduced_h // (2 * h), (2 * column + 1) * reduced_w // (2 * w))
+
+
+def describe(inspection: Inspection, maps: Maps, pixel: tuple[int, int]) -> dict[str, Any]:
+    """Return what a pixel attends to as plain values: contexts, and the weights of label regions by name."""
+    return {
+        "pixel": list(pixel),
+        "size": list(inspection.image_size),
+        "grid": list(inspection.grid),
+        "targets": {
+            target: {source: _describe(found, inspection.tasks, target, source) for source, found in row.items()}
+            for target, row in maps.items()
+        },
+    }
+
+
+def _describe(found: ContextMap | None, tasks: Mapping[str, Task], target: str, source: str) -> dict[str, Any]:
+    if found is None:
+        return {"context": "none"}
+    if found.regions is None:
+        return {"context": found.context}
+    task = tasks[region_task(found, target, source)]
+    weights = zip(task.region_names, found.regions.tolist(), strict=True)
+    return {"context": found.context, "regions_of": task.name, "regions": dict(weights)}
+
+
+def save_maps(maps: Maps, described: Mapping[str, Any], folder: Path) -> None:
+    """Write every map as TARGET-SOURCE.npy (feature grid), and what they are as attention.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for target, row in maps.items():
+        for source, found in row.items():
+            if found is not None:
+                np.save(folder / f"{target}-{source}.npy", found.pixels.numpy())
+    write_text(folder / "attention.json", json.dumps(described, indent=2) + "\n")

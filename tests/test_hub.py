@@ -1,6 +1,7 @@
 """Networks as folders: what is saved is what is loaded, and no folder can do harm."""
 
 import copy
+import dataclasses
 import json
 import pickle
 
@@ -257,6 +258,7 @@ def test_a_card_that_somebody_wrote_stays(network, tmp_path):
         (("genotype", "semseg", "depth"), "x", "unknown context 'x' of target 'semseg'"),
         (("genotype",), {"sal": {"sal": "none"}}, "this genotype is for the tasks sal; the network predicts semseg"),
         (("genotype",), None, "network.distillation atrc needs network.genotype"),
+        (("size",), [3, 10**6], r"size: \[3, 1000000\] is not a height and a width"),
         (("branching",), [["semseg"]], "branching: expected the groups of tasks"),
         (("branching",), [[["semseg", "depth"]]], "the branching is for 2 stages"),
     ],
@@ -305,7 +307,8 @@ def test_a_folder_of_something_else_is_told(tmp_path):
 
 
 def checkpoint(weights):
-    recipe = {"network": {"distillation": "atrc", "genotype": "gone.json", "pretrained": "gone.pth"}, "seed": 0}
+    recipe = {"network": {"distillation": "atrc", "genotype": "gone.json", "pretrained": "gone.pth"}}
+    recipe |= {"data": {"crop": [96, 128]}, "seed": 0}
     tasks = [{"kind": "semseg", "num_classes": 3, "class_names": ("a", "b", "c")}, {"kind": "depth", "bins": 5}]
     return Checkpoint(7, 1.0, "train", recipe, tasks, ROWS, None, "Rooms", weights, {})
 
@@ -313,10 +316,13 @@ def checkpoint(weights):
 def test_a_checkpoint_gives_the_same_network_and_can_be_shared(network, tmp_path):
     checkpoint(network.state_dict()).save(tmp_path / "run" / "checkpoints" / "last.ckpt")
     loaded = load_network(tmp_path / "run")
-    assert loaded.architecture == network.architecture
+    assert loaded.architecture == dataclasses.replace(network.architecture, size=(96, 128))
     same(network, loaded)
     loaded.save_pretrained(tmp_path / "shared")
-    same(network, load_network(tmp_path / "shared"))
+    assert "Trained on crops of 96 x 128 pixels" in (tmp_path / "shared/README.md").read_text()
+    shared = load_network(tmp_path / "shared")
+    assert shared.architecture == loaded.architecture
+    same(network, shared)
 
 
 def test_a_checkpoint_of_another_network_is_named_by_key(network, tmp_path):

@@ -30,12 +30,14 @@ class Architecture:
         tasks: What it predicts.
         genotype: The contexts of ATRC, in the place of `config.genotype`; None without ATRC.
         branching: Groups of tasks by stage, in the place of `config.branching`; None where the backbone is shared.
+        size: Height and width of the crops that it was trained on [px], if known: predictions of such images are best.
     """
 
     config: NetworkConfig
     tasks: tuple[Task, ...]
     genotype: Genotype | None = None
     branching: Branching | None = None
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", replace(self.config, pretrained=False, genotype=None, branching=None))
@@ -51,6 +53,7 @@ class Architecture:
             "tasks": tasks_to_dicts(self.tasks),
             "genotype": self.genotype.contexts if self.genotype else None,
             "branching": self.branching.groups if self.branching else None,
+            "size": self.size,
         }
 
     @classmethod
@@ -68,12 +71,15 @@ class Architecture:
                 f"{VERSION}; upgrade atrc"
             )
         config = _checked("network", content.get("network"), NetworkConfig)
-        genotype, branching = content.get("genotype"), content.get("branching")
+        genotype, branching, size = (content.get(key) for key in ("genotype", "branching", "size"))
+        if not _fits(size, tuple[int, int] | None) or (size and min(size) < 1):
+            raise UserError(f"size: {size!r:.60} is not a height and a width; whole numbers end at {LARGEST}")
         return cls(
             NetworkConfig(**config),
             _tasks(content.get("tasks")),
             Genotype(_rows(genotype)) if genotype is not None else None,
             Branching(_groups(branching)) if branching is not None else None,
+            tuple(size) if size else None,
         )
 
 

@@ -62,11 +62,13 @@ def rebuild(architecture: Architecture) -> MultiTaskNetwork:
         UserError: Nothing that can be built.
     """
     try:
-        return build_network(architecture.config, architecture.tasks, architecture.genotype, architecture.branching)
+        network = build_network(architecture.config, architecture.tasks, architecture.genotype, architecture.branching)
     except UserError:
         raise
     except Exception as error:  # a file may ask for anything
         raise UserError(f"not a network that can be built ({type(error).__name__}: {error})") from error
+    network.architecture = architecture
+    return network
 
 
 def make_distillation(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None) -> MakeDistillation:

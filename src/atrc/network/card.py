@@ -62,6 +62,9 @@ def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None 
     parts = [head + "\n".join(rows)]
     if data:
         parts.append(f"Trained and scored on {data}.")
+    if architecture.size:
+        h, w = architecture.size
+        parts.append(f"Trained on crops of {h} x {w} pixels; images of about that size suit it best.")
     if architecture.genotype:
         parts.append(
             "## Genotype\n\nThe context of every pair; rows are targets, columns sources.\n\n"

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-import block
-import contexts
-import searching
+import method_block
+import method_contexts
+import method_search
 
 OUT = Path(__file__).parent.parent / "assets" / "method"
 FIGURES = {
-    "contexts": contexts.draw,
-    "block": block.draw,
-    "mixture": searching.draw_mixture,
-    "course": searching.draw_course,
-    "genotype": searching.draw_genotype,
-    "logo": searching.draw_logo,
+    "contexts": method_contexts.draw,
+    "block": method_block.draw,
+    "mixture": method_search.draw_mixture,
+    "course": method_search.draw_course,
+    "genotype": method_search.draw_genotype,
+    "logo": method_search.draw_logo,
 }
 
 if __name__ == "__main__":

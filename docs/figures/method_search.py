@@ -37,7 +37,7 @@ def draw_mixture() -> str:
             text(376, y + 31, f"ẑ = {weight:.2f}", "small"),
             f'<path d="M434 {y + 26}H452V181" fill="none" stroke="{LINE}" stroke-width="1.5"/>',
         ]
-    parts += [arrow((452, 181), (470, 181)), box(472, 157, 86, 48, PLAIN, ["Σ ẑ · v′", "to the fuse"])]
+    parts += [arrow((452, 181), (470, 181)), box(472, 157, 86, 48, PLAIN, ["Σ ẑ · v'", "to the fuse"])]
     parts += _samples(choice, 376)
     return page(WIDTH, 618, "A relaxed block and its Gumbel-softmax samples", parts)
 

@@ -52,7 +52,7 @@ def draw() -> str:
         *_projections(left, middle, right, half),
         *_attention(right + COLUMN - left, left),
         arrow((WIDE / 2, 658), (WIDE / 2, 686)),
-        box(left + half, 688, WIDE - 2 * (GAP + half), 48, TARGET, ["v′ = A v", "b d h w: on to the target's fuse"]),
+        box(left + half, 688, WIDE - 2 * (GAP + half), 48, TARGET, ["v' = A v", "b d h w: on to the target's fuse"]),
     ]
     return page(WIDE, 750, "A context pooling block", parts)
 

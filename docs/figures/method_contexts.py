@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
-from svg import INK, LINE, page, rect, text
+from svg import INK, page, rect, text
 
 from atrc.data.rooms import CLASSES, View, render_room
 from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atrc.backbones import build_backbone
+    from atrc.data.layouts import open_dataset
+    from atrc.distillation import ATRC
+    from atrc.errors import UserError
+    from atrc.genotype import Genotype, SearchSpace
+    from atrc.network import MultiTaskNetwork
+    from atrc.ops import local_attention
 
 __version__ = "0.1.0"
 
@@ -18,7 +27,17 @@ _PUBLIC = {
     "local_attention": "atrc.ops",
     "open_dataset": "atrc.data.layouts",
 }
-__all__ = ["__version__", *_PUBLIC]
+__all__ = [
+    "ATRC",
+    "Genotype",
+    "MultiTaskNetwork",
+    "SearchSpace",
+    "UserError",
+    "__version__",
+    "build_backbone",
+    "local_attention",
+    "open_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

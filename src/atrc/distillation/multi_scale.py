@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from atrc.distillation.base import Distillation
 from atrc.heads import auxiliary_head
 from atrc.necks import FPM, Levels, Neck, NeckOutput, join, resize
-from atrc.tasks import Task
+
+if TYPE_CHECKING:
+    from atrc.tasks import Task
 
 
 class MultiScale(Neck):

@@ -1,1 +1,30 @@
 """Metrics: a functional core under thin torchmetrics classes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+    from atrc.metrics.boundary import BoundaryFMeasure
+    from atrc.metrics.dense import MaxFMeasure, MeanAngularError, MeanIoU, RootMeanSquareError
+
+__all__ = ["BoundaryFMeasure", "MaxFMeasure", "MeanAngularError", "MeanIoU", "Metric", "RootMeanSquareError"]
+
+# Imported when first used: importing torchmetrics takes longer than importing torch, and a network needs no metric.
+_MODULES = {
+    "BoundaryFMeasure": "atrc.metrics.boundary",
+    "MaxFMeasure": "atrc.metrics.dense",
+    "MeanAngularError": "atrc.metrics.dense",
+    "MeanIoU": "atrc.metrics.dense",
+    "Metric": "torchmetrics",
+    "RootMeanSquareError": "atrc.metrics.dense",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'atrc.metrics' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULES[name]), name)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -71,12 +71,13 @@ class BoundaryFMeasure(Metric):
     def update(
         self,
         preds: Float[Tensor, "b h w"],
-        target: Bool[Tensor, "b h w"],
+        target: Bool[Tensor, "b h w"] | Integer[Tensor, "b h w"],
         valid: Bool[Tensor, "b h w"] | None = None,
     ) -> None:
-        """Add a batch of boundary probabilities, truths and masks of the pixels that count."""
-        valid = torch.ones_like(target) if valid is None else valid
-        images = zip(preds.float().numpy(force=True), _numpy(target), _numpy(valid), strict=True)
+        """Add a batch of boundary probabilities, truths (boundaries are over 0) and masks of the pixels that count."""
+        boundary = target > 0
+        valid = torch.ones_like(boundary) if valid is None else valid
+        images = zip(preds.float().numpy(force=True), _numpy(boundary), _numpy(valid), strict=True)
         counts = np.stack([boundary_counts(p, t, self.max_dist, self.mode, v) for p, t, v in images])
         batch = torch.from_numpy(counts).to(self.totals.device)
         self.totals += batch.sum(0)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from atrc.errors import UserError
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each, resize
 from atrc.necks.concat import ConcatNeck
 from atrc.necks.fpm import FPM
 from atrc.necks.narrow import ASPPNeck, ProjectNeck, SkipNeck
-from atrc.tasks import Task
+
+if TYPE_CHECKING:
+    from atrc.tasks import Task
 
 __all__ = [
     "FPM",

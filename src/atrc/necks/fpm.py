@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from atrc.necks.base import Levels, Neck, NeckOutput, join, resize
-from atrc.tasks import Task
+
+if TYPE_CHECKING:
+    from atrc.tasks import Task
 
 # b batch, c channels of a level, s tasks * c, h w level
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each
 
@@ -60,6 +59,8 @@ class ASPPNeck(Neck):
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], tasks: Sequence[str]) -> None:
+        from torchvision.models.segmentation.deeplabv3 import ASPP
+
         super().__init__()
         rates = [max(1, rate * 16 // strides[-1]) for rate in (6, 12, 18)]  # the same reach at any output stride
         self.skip = _narrow(channels[0], SKIP)

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from torch import Tensor
-from torchmetrics import Metric
 from torchvision import tv_tensors
 
+from atrc import metrics
 from atrc.tasks.colours import palette
 from atrc.tasks.maps import LabelMap
 
@@ -75,7 +75,7 @@ class Task(abc.ABC):
         """Turn the network's output into what people and metrics read: labels, [m], unit vectors .."""
 
     @abc.abstractmethod
-    def metric(self, *, fast: bool = False) -> Metric:
+    def metric(self, *, fast: bool = False) -> metrics.Metric:
         """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`.
 
         `fast` asks for the approximation that validation while training may use, where there is one.

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
-from atrc.metrics.dense import RootMeanSquareError
+from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.colours import paint_scalar
 from atrc.tasks.maps import LabelMap, resize_nearest
@@ -82,8 +82,8 @@ class Depth(Task):
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
         return logits[:, 0].float()
 
-    def metric(self, *, fast: bool = False) -> RootMeanSquareError:
-        return RootMeanSquareError()
+    def metric(self, *, fast: bool = False) -> metrics.RootMeanSquareError:
+        return metrics.RootMeanSquareError()
 
     def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
         return torch.cat([truth[valid] for truth, valid in images]).mean().view(1, 1, 1)

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
-from atrc.metrics.boundary import BoundaryFMeasure
+from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.colours import paint_scalar
 
@@ -74,20 +74,11 @@ class Boundaries(Task):
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
         return logits[:, 0].float().sigmoid()
 
-    def metric(self, *, fast: bool = False) -> BoundaryFMeasure:
-        return _OdsF(self.max_dist, "nested" if fast else "exact")
+    def metric(self, *, fast: bool = False) -> metrics.BoundaryFMeasure:
+        return metrics.BoundaryFMeasure(self.max_dist, "nested" if fast else "exact")
 
     def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
         return torch.ones(1, 1, 1)
 
     def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
         return paint_scalar(decoded.astype(np.float32), 0.0, 1.0, "gray_r")
-
-
-class _OdsF(BoundaryFMeasure):
-    """odsF of truths that are 0 or 1."""
-
-    def update(
-        self, preds: Float[Tensor, "b h w"], target: Shaped[Tensor, "b h w"], valid: Bool[Tensor, "b h w"] | None = None
-    ) -> None:
-        super().update(preds, target > 0, valid)

@@ -1,14 +1,13 @@
-"""The typed tensor of what is known per pixel: how a resize treats it. Imports numba."""
+"""The typed tensor of what is known per pixel: how a resize treats it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, no_type_check
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Shaped
-from numba import njit
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
@@ -34,28 +33,14 @@ def resize_nearest(values: Shaped[Tensor, "*c h w"], size: Sequence[int]) -> Sha
     >>> resize_nearest(torch.tensor([[1, 2, 3, 4, 5]]), (1, 3)).tolist()
     [[1, 3, 5]]
     """
+    from atrc.tasks.gather import gather  # with numba, which takes half a second to import
+
     array = values.numpy()
     result = np.empty((*array.shape[:-2], *size), array.dtype)
     rows, columns = (_nearest(old, new) for old, new in zip(array.shape[-2:], size, strict=True))
     bits = np.dtype(f"u{array.itemsize}")  # whatever they mean, they are only moved
-    _gather(array.view(bits).reshape(-1, *array.shape[-2:]), rows, columns, result.view(bits).reshape(-1, *size))
+    gather(array.view(bits).reshape(-1, *array.shape[-2:]), rows, columns, result.view(bits).reshape(-1, *size))
     return torch.from_numpy(result)
-
-
-@njit(nogil=True, cache=True)
-@no_type_check
-def _gather(source, rows, columns, result):
-    """Take rows and columns; a row taken again is copied."""
-    width = columns.size
-    for c in range(source.shape[0]):
-        for y in range(rows.size):
-            if y and rows[y] == rows[y - 1]:
-                for x in range(width):
-                    result[c, y, x] = result[c, y - 1, x]
-            else:
-                row = rows[y]
-                for x in range(width):
-                    result[c, y, x] = source[c, row, columns[x]]
 
 
 def _nearest(old: int, new: int) -> np.ndarray:

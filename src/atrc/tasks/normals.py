@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as TF
 
-from atrc.metrics.dense import MeanAngularError
+from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
 from atrc.tasks.maps import LabelMap
 
@@ -67,7 +67,7 @@ class SurfaceNormals(Task):
 
     @property
     def region_names(self) -> tuple[str, ...]:
-        return tuple(f"({x:+.2f} {y:+.2f} {z:+.2f})" for x, y, z in self.centroids)
+        return tuple(f"({' '.join(f'{round(n, 2) + 0:+.2f}' for n in xyz)})" for xyz in self.centroids)  # + 0: no -0
 
     @property
     def region_colours(self) -> UInt8[np.ndarray, "r 3"]:
@@ -89,8 +89,8 @@ class SurfaceNormals(Task):
     def decode(self, logits: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         return F.normalize(logits.float(), dim=1)
 
-    def metric(self, *, fast: bool = False) -> MeanAngularError:
-        return MeanAngularError()
+    def metric(self, *, fast: bool = False) -> metrics.MeanAngularError:
+        return metrics.MeanAngularError()
 
     def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 3 1 1"]:
         normals = torch.cat([truth.movedim(1, -1)[valid] for truth, valid in images])

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
-from atrc.metrics.dense import MaxFMeasure
+from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
 from atrc.tasks.colours import paint_scalar
 
@@ -67,8 +67,8 @@ class Saliency(Task):
     def decode(self, logits: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b h w"]:
         return logits.float().softmax(1)[:, 1]
 
-    def metric(self, *, fast: bool = False) -> MaxFMeasure:
-        return MaxFMeasure()
+    def metric(self, *, fast: bool = False) -> metrics.MaxFMeasure:
+        return metrics.MaxFMeasure()
 
     def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
         return torch.ones(1, 1, 1)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
-from atrc.metrics.dense import MeanIoU
+from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
 from atrc.tasks.colours import palette
 
@@ -71,8 +71,8 @@ class SemanticSegmentation(Task):
     def decode(self, logits: Float[Tensor, "b k h w"]) -> Integer[Tensor, "b h w"]:
         return logits.argmax(1)
 
-    def metric(self, *, fast: bool = False) -> MeanIoU:
-        return MeanIoU(self.num_classes)
+    def metric(self, *, fast: bool = False) -> metrics.MeanIoU:
+        return metrics.MeanIoU(self.num_classes)
 
     def constant(self, images: Sequence[Labelled]) -> Integer[Tensor, "1 1 1"]:
         # Predicting one class everywhere scores its share / (classes that occur): the most frequent is best.

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torchmetrics import Metric
-
+from atrc import metrics
 from atrc.data.dataset import MultiTaskDataset
 from atrc.tasks import Task
 
@@ -72,7 +71,7 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
     return "not recorded" if value is None else repr(value)
 
 
-def _describe(name: str, metric: Metric) -> str:
+def _describe(name: str, metric: metrics.Metric) -> str:
     """Name a metric with its settings, such as `odsF(max_dist=0.011, mode=exact)`."""
     names = inspect.signature(type(metric)).parameters
     settings = [f"{key}={value}" for key in names if (value := getattr(metric, key, None)) is not None]

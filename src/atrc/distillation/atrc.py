@@ -181,14 +181,15 @@ class _Row(nn.Module):
         if not self.blocks:
             return self.join(own)
         pooled = [*pooled, *self._others(target, features, densities)]
+        batch = own.shape[0]  # len() would fix it in an exported network
         fused = [
-            torch.bmm(self._columns(parts).expand(len(own), -1, -1), x.flatten(1, 2).flatten(2)) for parts, x in pooled
+            torch.bmm(self._columns(parts).expand(batch, -1, -1), x.flatten(1, 2).flatten(2)) for parts, x in pooled
         ]
         if not fused:  # every block chose none
             fused = [torch.zeros_like(own).flatten(2)]
         context = self.fuse[1](functools.reduce(torch.add, fused).view_as(own))
         # The join of [own, context] without putting them side by side.
-        left, right = cast(Tensor, self.join[0].weight).flatten(1).expand(len(own), -1, -1).chunk(2, 2)
+        left, right = cast(Tensor, self.join[0].weight).flatten(1).expand(batch, -1, -1).chunk(2, 2)
         joined = torch.baddbmm(torch.bmm(left, own.flatten(2)), right, context.flatten(2))
         return self.join[1:](joined.view_as(own))
 

@@ -215,7 +215,7 @@ def test_the_card_is_metadata_tasks_results_and_genotype(network, tmp_path):
     assert card.data.tags == ["multi-task-learning", "dense-prediction", "semantic-segmentation", "depth-estimation"]
     assert "| semseg | SemanticSegmentation | 3 | mIoU [%] |" in card.text
     assert "| depth | Depth | 1 | RMSE 0.5 m |" in card.text
-    assert "Trained and scored on Rooms." in card.text
+    assert "Scored on Rooms." in card.text
     assert "| semseg | local | s_label |\n| depth | none | t_label |" in card.text
 
 

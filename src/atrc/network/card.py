@@ -44,7 +44,7 @@ def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None 
     Args:
         architecture: The network's.
         metrics: What each task scored, in words.
-        data: What it was trained on and scored on.
+        data: What it was scored on.
     """
     config, tasks = architecture.config, architecture.tasks
     head = _HEAD.format(
@@ -61,7 +61,7 @@ def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None 
     rows = [f"| {t.name} | {type(t).__name__} | {t.channels} | {scores[t.name]} |" for t in tasks]
     parts = [head + "\n".join(rows)]
     if data:
-        parts.append(f"Trained and scored on {data}.")
+        parts.append(f"Scored on {data}.")
     if architecture.size:
         h, w = architecture.size
         parts.append(f"Trained on crops of {h} x {w} pixels; images of about that size suit it best.")

@@ -1,0 +1,107 @@
+"""What `atrc predict` is given: files, folders and patterns, each photograph with a name of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from atrc.data.images import SUFFIXES
+from atrc.errors import UserError
+
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
+
+
+class Input(NamedTuple):
+    """A photograph or a video.
+
+    Attributes:
+        path: The file.
+        name: What its predictions are called: its path below the folder that was given, or its own name, without the
+            suffix; unlike that of any other, even where upper and lower case are one.
+    """
+
+    path: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video, judged by its suffix."""
+        return self.path.suffix.lower() in VIDEOS
+
+
+def find_inputs(given: Sequence[str], out: Path) -> tuple[list[Input], Counter[str]]:
+    """Find photographs and videos; of a folder, all inside and below it, hidden files and `out` aside.
+
+    Args:
+        given: Files, folders, or patterns such as "photos/**/*.jpg".
+        out: Where predictions will go.
+
+    Returns:
+        The inputs, each file once, and how many files of which suffix the folders hold besides.
+
+    Raises:
+        UserError: Nothing there, or nothing to predict.
+    """
+    if not given:
+        raise UserError("nothing given: name pictures, folders or videos")
+    found: dict[Path, Input] = {}
+    others: Counter[str] = Counter()
+    for path in [path for text in given for path in _expanded(text)]:
+        for file, name in _below(path, out) if path.is_dir() else [(path, path.name)]:
+            if path.is_dir() and file.suffix.lower() not in (*SUFFIXES, *VIDEOS):
+                others[file.suffix.lower() or file.name] += 1
+            else:
+                found.setdefault(file.resolve(), Input(file, name))
+    if not found:
+        raise UserError(f"{', '.join(given)}: no pictures and no videos ({_count(others) or 'empty'})")
+    return _named(list(found.values())), others
+
+
+def describe_others(others: Counter[str]) -> str:
+    """Say what was passed over in folders; empty if nothing."""
+    return f"passed over: {_count(others)}" if others else ""
+
+
+def _expanded(text: str) -> list[Path]:
+    path = Path(text)
+    if path.exists():
+        return [path]
+    try:
+        matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
+    except (ValueError, NotImplementedError):  # not a pattern
+        matches = []
+    if not matches:
+        raise UserError(f"{text}: no such file or folder")
+    return matches
+
+
+def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
+    own = out.resolve()
+    if own == folder.resolve():
+        raise UserError(f"--out {out} is the folder of the pictures itself; choose another, it may be inside")
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != own)
+        for name in sorted(name for name in files if not name.startswith(".")):
+            yield here / name, (here / name).relative_to(folder).as_posix()
+
+
+def _named(found: Sequence[Input]) -> list[Input]:
+    taken: set[str] = set()
+    inputs = []
+    for path, file in found:
+        stem = file[: len(file) - len(path.suffix)]
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        choices = itertools.chain([stem, f"{stem}_{path.suffix[1:]}"], numbered)
+        name = next(choice for choice in choices if choice.casefold() not in taken)
+        taken.add(name.casefold())
+        inputs.append(Input(path, name))
+    return inputs
+
+
+def _count(others: Counter[str]) -> str:
+    return ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))

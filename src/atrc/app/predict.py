@@ -1,0 +1,99 @@
+"""`atrc predict`: photographs and videos in, predictions of every task out, in constant memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from atrc.app.inputs import Input, describe_others, find_inputs
+from atrc.app.predict_settings import Settings
+from atrc.app.predict_video import predict_video
+from atrc.app.predict_writer import Report, Writer
+from atrc.app.predictor import Predictor
+from atrc.data.images import Photo, read_image
+from atrc.training.loading import load_network
+
+Job = tuple[Input, Photo]
+
+
+def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings) -> bool:
+    """Predict photographs and videos, and tell of those that could not be.
+
+    Args:
+        model: What `load_network` takes.
+        images: Files, folders and patterns.
+        out: The folder to write.
+        settings: How.
+
+    Returns:
+        Whether all went well.
+
+    Raises:
+        UserError: Nothing can be predicted at all.
+    """
+    inputs, others = find_inputs(images, out)
+    predictor = Predictor(load_network(model), settings.device, settings.precision)
+    writer, report = Writer(out, predictor.tasks, settings.keep), Report()
+    side, size = settings.side_for(predictor.size), settings.batch_on(predictor.device.type)
+    photos = [one for one in inputs if not one.is_video]
+    with tqdm(total=len(inputs), desc="predict", unit="file", disable=None) as progress:
+        for batch in batches(photos, side, size, report):
+            _predict(batch, predictor, writer, report)
+            progress.update(len(report.done) + len(report.failed) - progress.n)
+        for video in [one for one in inputs if one.is_video]:
+            with report.trying(video):
+                predict_video(video, predictor, writer, report, settings)
+            progress.update(len(report.done) + len(report.failed) - progress.n)
+    report.write(out, model, predictor.tasks)
+    _tell(report, out, describe_others(others))
+    return not report.failed
+
+
+def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -> Iterator[list[Job]]:
+    """Read photographs and put those of one size together; never more than a few batches are in memory.
+
+    Args:
+        inputs: The photographs.
+        max_side: See `Settings`.
+        size: Photographs of a batch.
+        report: Takes those that cannot be read.
+    """
+    waiting: dict[tuple[int, ...], list[Job]] = {}
+    for one in inputs:
+        with report.trying(one):
+            photo = read_image(one.path, max_side=max_side)
+            waiting.setdefault(photo.pixels.shape, []).append((one, photo))
+        fullest = max(waiting, key=lambda shape: len(waiting[shape]), default=())
+        if waiting and (len(waiting[fullest]) == size or sum(map(len, waiting.values())) > 4 * size):
+            yield waiting.pop(fullest)
+    yield from waiting.values()
+
+
+def _predict(batch: Sequence[Job], predictor: Predictor, writer: Writer, report: Report) -> None:
+    try:
+        results = predictor([photo.pixels for _, photo in batch])
+    except (RuntimeError, MemoryError) as error:  # too much memory, most likely: one by one they may fit
+        if len(batch) == 1:
+            reason = str(error).strip().partition("\n")[0][:200]
+            return report.fail(batch[0][0], f"the network failed ({reason}); try a smaller --max_side")
+        for job in batch:
+            _predict([job], predictor, writer, report)
+        return None
+    for (one, photo), outputs in zip(batch, results, strict=True):
+        with report.trying(one):
+            writer(one.name, photo.pixels, photo.size, outputs)
+            report.succeed(one, photo.size, photo.note)
+
+
+def _tell(report: Report, out: Path, others: str) -> None:
+    for one in report.done:
+        if "note" in one:
+            print(f"{one['source']}: {one['note']}", file=sys.stderr)
+    if others:
+        print(others, file=sys.stderr)
+    print(f"{len(report.done)} done, {len(report.failed)} failed: {out}", file=sys.stderr)
+    for failed in report.failed:
+        print(f"failed: {failed['source']}: {failed['reason']}", file=sys.stderr)

@@ -1,0 +1,60 @@
+"""A network on a device: pictures in, outputs of every task on the CPU out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped, UInt8
+from torch import Tensor
+
+from atrc.app.predict_settings import Precision
+from atrc.errors import UserError
+from atrc.network import MultiTaskNetwork
+from atrc.tasks import Task
+
+# b batch, c channels of the prediction, h w image
+
+Outputs = Mapping[str, Float[Tensor, "c h w"]]  # by task
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+class Predictor:
+    """A network in evaluation mode on a device."""
+
+    def __init__(self, network: MultiTaskNetwork, device: str = "auto", precision: Precision = "32") -> None:
+        """Move a network to a device.
+
+        Args:
+            network: The network.
+            device: "auto" is a GPU if there is one; else as torch names it, such as cpu or cuda:1.
+            precision: "32", or mixed: "bf16" or "16".
+
+        Raises:
+            UserError: There is no such device.
+        """
+        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        try:
+            self.device = torch.device(chosen)
+            self.network = network.eval().to(self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"--device {device}: {reason}; take auto, cpu, or cuda on a machine with a GPU") from None
+        self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
+        self.size = network.architecture.size if network.architecture else None
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Outputs]:
+        """Predict RGB pictures of one size."""
+        stacked = torch.from_numpy(np.stack(pictures)).to(self.device)
+        images: Float[Tensor, "b 3 h w"] = stacked.permute(0, 3, 1, 2).float() / 255
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            predictions = self.network(images).predictions
+        outputs = {task.name: predictions[task.name].float().cpu() for task in self.tasks}
+        return [{name: output[i] for name, output in outputs.items()} for i in range(len(pictures))]
+
+
+def decode(tasks: Sequence[Task], outputs: Outputs) -> dict[str, Shaped[np.ndarray, "*_ h w"]]:
+    """Turn outputs into what people read, at the size that the network saw."""
+    return {task.name: task.decode(outputs[task.name][None])[0].numpy() for task in tasks}

@@ -1,0 +1,54 @@
+"""`atrc publish`: the network of a run as a folder to share, its results on the card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atrc.errors import UserError
+from atrc.network.hub import WEIGHTS
+from atrc.training.evaluate import read_measurement
+from atrc.training.loading import load_network
+
+
+def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str:
+    """Save a network to a folder, and upload it.
+
+    Args:
+        model: What `load_network` takes; of a run, the results are written into the README.md.
+        folder: The folder.
+        half: Save in half precision.
+        hub: A name on the Hugging Face Hub to upload to: owner/name.
+
+    Returns:
+        Where it is: the folder, or the address on the Hub.
+
+    Raises:
+        UserError: It cannot be loaded, saved or uploaded.
+    """
+    network = load_network(model)
+    options: dict[str, Any] = {"dtype": torch.float16 if half else None, "model_card_kwargs": _results(Path(model))}
+    network.save_pretrained(folder, **options)
+    if hub is None:
+        return f"{folder}: {(Path(folder) / WEIGHTS).stat().st_size / 1e6:.1f} MB"
+    try:
+        return network.push_to_hub(hub, **options)
+    except UserError:
+        raise
+    except Exception as error:  # offline, not logged in, not allowed: the Hub's client raises many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"{folder} is written, but not uploaded to {hub} ({reason}); log in with `hf auth login`, or try again"
+        ) from None
+
+
+def _results(run: Path) -> dict[str, Any]:
+    """What a run's results.json says, for the card; nothing without one."""
+    if not (run / "results.json").exists():
+        return {}
+    results, protocol = read_measurement(run)
+    metrics = {task: f"{result.metric} {result}" for task, result in results.items()}
+    data = f"{protocol['layout']}, split {protocol['split']}, {protocol['images']} images" if protocol else None
+    return {"metrics": metrics, "data": data}

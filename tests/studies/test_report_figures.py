@@ -216,7 +216,7 @@ def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
         "retraining": "no search is finished",
         "proportions": "no search for contexts is finished",
         "progress-searched": "no search is finished",
-        "probabilities-searched": "no search for contexts is finished",
+        "probabilities-searched": "no search is finished",
         "reliability-searched": "it needs two finished searches for contexts, there is none",
     }
     finish(cells[-2])  # seed 0 of the search, which has no single-task results yet
@@ -233,3 +233,15 @@ def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
     write_study(tmp_path / "other", BOTH)
     reasons = [p.missing for p in pictures(make_report(*read_study(tmp_path / "other")))]
     assert reasons == ["no row has a Δm yet", "no row searches", "no row searches"]
+
+
+def test_a_search_for_branches_has_its_progress_drawn(tmp_path):
+    row = {"name": "Tree", "recipes": ["network/multi_task"], "search": ["search/branches"]}
+    (cell,) = write_study(tmp_path / "s", row, SINGLE, seeds=(0,))[:1]
+    finish(cell, {"semseg": 44.0, "depth": 0.9})
+    table = cell.folder / "search_branches/train.csv"
+    table.write_text("step,temperature,entropy,cost\n1,1.0,0.7,0.9\n2,0.05,0.6,0.8\n")
+    found = {p.name: p for p in pictures(make_report(*read_study(tmp_path / "s"))) if p.row}
+    assert [p.missing for p in found.values()] == ["", "it searches branches", "it searches branches"]
+    titles = [axes.get_title(loc="left") for axes in found["progress-tree"].draw().axes]
+    assert titles == ["mean entropy [nat]", "temperature"]

@@ -264,8 +264,9 @@ def test_costs_are_counted_from_checkpoints_once_for_each_architecture(tmp_path)
 
 
 def test_a_network_without_a_checkpoint_is_not_counted_and_named(tmp_path):
-    finished(tmp_path / "s", BOTH, seeds=(0,))
+    finished(tmp_path / "s", BOTH)
     costs = Counter().row(measured(tmp_path / "s").rows[0])
     assert (costs.parameters, costs.multiply_adds) == ({}, {})
-    assert costs.notes[0].startswith("Both: parameters and multiply-adds of seed 0 are unknown: ")
-    assert "no such checkpoint" in costs.notes[0]
+    assert costs.notes[0].startswith("Both: parameters and multiply-adds are unknown of seed 0, 1: ")
+    assert "seed0/train/checkpoints/last.ckpt: no such checkpoint" in costs.notes[0]
+    assert len(costs.notes) == 1

@@ -17,6 +17,7 @@ from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
+from atrc.studies.style import CONTEXT_COLOURS, ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result
@@ -24,14 +25,6 @@ from atrc.training.folder import write_text
 from atrc.training.loading import load_network
 from atrc.training.recipe import Recipe
 
-# Background and text; colour-blind safe (Paul Tol's bright scheme).
-CONTEXT_COLOURS = {
-    "none": ("#bbbbbb", "#222"),
-    "global": ("#4477aa", "#fff"),
-    "local": ("#ccbb44", "#222"),
-    "t_label": ("#228833", "#fff"),
-    "s_label": ("#aa3377", "#fff"),
-}
 IMAGES = 4
 
 
@@ -99,7 +92,7 @@ def write_report(
         lines=[row.cells() for row in rows],
         learnt=[learnt(row, rows[0]) for row in rows[1:]],
         genotype=genotype,
-        colours=CONTEXT_COLOURS,
+        colours={context: (colour, ink(colour)) for context, colour in CONTEXT_COLOURS.items()},
         curves=plot_curves([run.folder for run in runs], search.folder),
         sheets=sheets,
         legend=_legend(network),

@@ -44,15 +44,18 @@ class Counter:
 
     def row(self, row: Measured) -> Costs:
         """Count a row's networks, of seeds whose cells are all done."""
-        costs = Costs()
+        costs, unknown = Costs(), {}
         for seed in row.seconds:
             try:
                 counts = [self.cell(cell) for cell in row.cells if cell.seed == seed]
             except UserError as error:
-                costs.notes.append(f"{row.name}: parameters and multiply-adds of seed {seed} are unknown: {error}")
+                unknown[seed] = str(error)
                 continue
             costs.parameters[seed] = sum(parameters for parameters, _ in counts)
             costs.multiply_adds[seed] = sum(multiply_adds for _, multiply_adds in counts)
+        if unknown:
+            seeds, reason = ", ".join(map(str, unknown)), next(iter(unknown.values()))
+            costs.notes.append(f"{row.name}: parameters and multiply-adds are unknown of seed {seeds}: {reason}")
         return costs
 
     def cell(self, cell: Cell) -> Count:

@@ -97,18 +97,15 @@ def _of_searches(name: str, searches: list[Search]) -> Iterator[Picture]:
     }
     contexts = [search for search in searches if search.genotype]
     genotypes = [search.genotype for search in searches if search.genotype]
+    branches = "it searches branches" if searches and not contexts else ""
+    few = f"it needs two finished searches for contexts, there is {len(contexts) or 'none'}"
     draws: dict[str, tuple[Callable[[], Figure], str]] = {
         "progress": (partial(draw_progress, searches), "" if searches else "no search is finished"),
         "probabilities": (
             partial(draw_probabilities, contexts),
-            "" if contexts else "no search for contexts is finished",
+            "" if contexts else branches or "no search is finished",
         ),
-        "reliability": (
-            partial(draw_reliability, genotypes),
-            ""
-            if len(genotypes) > 1
-            else f"it needs two finished searches for contexts, there is {len(genotypes) or 'none'}",
-        ),
+        "reliability": (partial(draw_reliability, genotypes), "" if len(contexts) > 1 else branches or few),
     }
     for kind, (draw, missing) in draws.items():
         yield Picture(f"{kind}-{slug(name)}", name, captions[kind], None if missing else draw, missing)

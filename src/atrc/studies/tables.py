@@ -143,7 +143,7 @@ def _with_best(table: Table, higher: Sequence[bool]) -> Table:
 def to_text(table: Table) -> list[list[str]]:
     """Return the table as a grid of words, for a terminal."""
     heads = [["", *(head.name for head in table.heads)], ["", *(_under(head) for head in table.heads)]]
-    return heads + [["  paper" if line.paper else line.name, *map(str, line.entries)] for line in table.lines]
+    return heads + [["- paper" if line.paper else line.name, *map(str, line.entries)] for line in table.lines]
 
 
 def to_markdown(table: Table) -> str:

@@ -26,8 +26,12 @@ VERBS: dict[str, Callable[..., None]] = {
     "train": verbs.train,
     "search": verbs.search,
     "evaluate": verbs.evaluate,
+    "predict": verbs.predict,
+    "publish": verbs.publish,
     "boundaries": verbs.boundaries,
     "resources": verbs.resources,
+    "importance": verbs.importance,
+    "attention": verbs.attention,
     "study run": verbs.study,
     "study report": verbs.report_study,
 }
@@ -41,7 +45,14 @@ SWITCHES = {  # options that take no value
     "dry_run": "Only print the cells and their steps.",
     "augmented": "Show what a training makes of the images: scaled, cropped, mirrored, distorted.",
     "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
+    "frames": "Of a video, write the raw predictions of every frame too.",
+    "half": "Save 16-bit floats: half the size.",
 }
+SEVERAL = {  # positional arguments of which there may be any number
+    "images": "Files, folders with all below them, patterns, videos.",
+    "runs": "Folders or checkpoints of runs; their drops are averaged.",
+}
+NEEDED = ("images",)  # those of which there has to be one
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -64,7 +75,10 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         for switch in [key for key in SWITCHES if key in signature(verb).parameters]:
             names = dict.fromkeys([f"--{switch}", f"--{switch.replace('_', '-')}"])
             sub.add_argument(*names, action="store_true", help=SWITCHES[switch])
-        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", *SWITCHES})
+        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", *SWITCHES, *SEVERAL})
+        for several in [key for key in SEVERAL if key in signature(verb).parameters]:
+            needed = {"nargs": "+"} if several in NEEDED else {"nargs": "*", "default": []}
+            sub.add_argument(several, help=SEVERAL[several], **needed)
         group, _, action = name.rpartition(" ")
         if group not in groups:
             grouped = ArgumentParser(description=GROUPS[group], exit_on_error=False)

@@ -8,6 +8,7 @@ from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+from atrc.app.predict_settings import Keep, Precision, Settings
 from atrc.studies.slurm_config import SlurmConfig
 from atrc.training.recipe import Recipe
 
@@ -152,6 +153,55 @@ def evaluate(
     _write_json(scores, json)
 
 
+def predict(
+    model: str,
+    images: list[str],
+    out: str = "predictions",
+    max_side: int | None = None,
+    batch: int | None = None,
+    keep: Keep = "all",
+    every: int = 1,
+    frames: bool = False,
+    device: str = "auto",
+    precision: Precision = "32",
+) -> None:
+    """Predict photographs and videos: raw predictions, painted ones, and sheets of all tasks side by side.
+
+    The exit status is 1 if a file failed; they are listed at the end.
+
+    Args:
+        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        images: Files, folders with all below them, patterns, videos.
+        out: Folder to write.
+        max_side: Larger photographs are shrunk to this side for the network [px]; by default to what it was trained on.
+        batch: Photographs at a time; by default 8 on a GPU, else 1.
+        keep: What to write: all, or only raw, pictures or sheets.
+        every: Of a video, every how many frames to predict.
+        frames: Of a video, write the raw predictions of every frame too.
+        device: auto is a GPU if there is one; otherwise such as cpu or cuda:1.
+        precision: 32, or mixed: bf16 or 16.
+    """
+    from atrc.app.predict import run_predict
+
+    settings = Settings(max_side, batch, keep, every, frames, device, precision)
+    if not run_predict(model, images, Path(out), settings):
+        raise SystemExit(1)
+
+
+def publish(model: str, folder: str, half: bool = False, hub: str | None = None) -> None:
+    """Save a network as a folder to share: safetensors, config.json and a card.
+
+    Args:
+        model: A run's folder, or a checkpoint.
+        folder: Folder to write.
+        half: Save 16-bit floats: half the size.
+        hub: Also upload it to the Hugging Face Hub under this name, owner/name.
+    """
+    from atrc.app.publish import publish_network
+
+    print(publish_network(model, folder, half, hub))
+
+
 def boundaries(
     predictions: str,
     truths: str,
@@ -235,6 +285,76 @@ def report_study(folder: str, out: str | None = None, json: str | None = None) -
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         content = report_study(folder, out)
     _write_json(content, json)
+
+
+def importance(
+    runs: list[str],
+    study: str | None = None,
+    rows: list[str] | None = None,
+    baseline: list[str] | str | None = None,
+    data: str | None = None,
+    split: str = "val",
+    permutations: int = 5,
+    seed: int = 0,
+    workers: int = 0,
+    device: str = "cpu",
+    out: str | None = None,
+    json: str | None = None,
+) -> None:
+    """Measure how much Delta_m drops when the output of one block is permuted over the held-out images.
+
+    Args:
+        runs: Folders or checkpoints of runs; their drops are averaged.
+        study: In place of runs: the folder of a study, of which every finished run with ATRC is measured.
+        rows: Only these rows of the study, "[A,B,..]".
+        baseline: What Delta_m is against: results.json of single-task runs, or their folders; "[A,B,..]". By default the
+            network's own results, of a study those of its single-task row.
+        data: Data set folder; the one it was trained on by default.
+        split: Held-out split.
+        permutations: Permutations of every block.
+        seed: Fixes them.
+        workers: Loader processes; 0 loads in the measuring process.
+        device: Where to run, such as cpu or cuda.
+        out: Folder for the table and figures; by default the run's, "importance" of several, importance/ of a study's.
+        json: Also write the drops to this file; "-" for standard output, in place of the tables.
+    """
+    from atrc.app.importance import show_importance
+    from atrc.studies.importance_runs import Settings
+
+    settings = Settings(permutations, seed, data, split, workers, device)
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        found = show_importance(runs, study, rows, baseline, settings, out)
+    _write_json(found, json)
+
+
+def attention(
+    model: str,
+    image: str,
+    target: list[str] | str | None = None,
+    pixel: tuple[int, int] | None = None,
+    out: str = "attention.png",
+    raw: str | None = None,
+    longest: int = 640,
+    json: str | None = None,
+) -> None:
+    """Draw what one pixel of a photograph attends to: the attention map of every source, the weights of label regions.
+
+    Args:
+        model: A run's folder, a checkpoint, or a saved network.
+        image: A photograph.
+        target: The task that attends; of several "[A,B,..]", by default all.
+        pixel: Row and column of the pixel in the photograph, "[row,column]"; its centre by default.
+        out: The picture to write: PNG, SVG or PDF.
+        raw: Also write every map to this folder, as NPY.
+        longest: Reduce the photograph to this longer side [px].
+        json: Also write the contexts and the weights of label regions to this file; "-" for standard output.
+    """
+    from atrc.app.attention import show_attention
+
+    targets = [target] if isinstance(target, str) else target or []
+    found = show_attention(model, Path(image), targets, pixel, Path(out), Path(raw) if raw else None, longest)
+    print(out, file=sys.stderr)
+    _write_json(found, json)
 
 
 def _report(results: dict[str, Any], path: str | None) -> None:

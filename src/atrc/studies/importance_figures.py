@@ -1,0 +1,130 @@
+"""Figure 6 of the paper, and importance against reliability. Matplotlib is imported where it draws: it is slow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from atrc.studies.importance import Pair
+from atrc.studies.importance_runs import RowImportance
+from atrc.studies.style import BLUE, COLUMN, CONTEXT_NAMES, GREY, ink, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DARKEST = 0.9  # the colour map's end is almost black
+LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
+LINE = 8.0  # between two labels [pt]
+
+# p blocks
+
+
+def draw_importance(row: RowImportance) -> Figure:
+    """Draw the mean drop in Delta_m of every block as a map of targets over sources.
+
+    Source: Fig. 6.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    table = row.table
+    targets, sources = (list(dict.fromkeys(pair[i] for pair in table)) for i in (0, 1))
+    means = np.array([[table[target, source][0] for source in sources] for target in targets])
+    colours = ListedColormap(colormaps["Blues"](np.linspace(0, DARKEST, 256)))
+    figure = new_figure(COLUMN, 0.75 + 0.5 * len(targets))
+    axes = figure.add_subplot()
+    image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), 1e-9), aspect="auto")
+    for y, target in enumerate(targets):
+        for x, source in enumerate(sources):
+            _write_cell(axes, x, y, row, (target, source), ink(tuple(colours(image.norm(means[y, x])))))
+    axes.set(xlabel="source", ylabel="target")
+    axes.set_xticks(range(len(sources)), sources)
+    axes.set_yticks(range(len(targets)), targets)
+    plain_axes(axes)
+    relative = "Δm" if row.baselines else "Δm (against the network itself)"
+    bar = figure.colorbar(image, ax=axes, pad=0.02, label=f"drop in {relative} [%]")
+    bar.outline.set_visible(False)
+    axes.set_title(f"{row.name}: {_spread_of(row)}", loc="left")
+    return figure
+
+
+def _write_cell(axes: Axes, x: int, y: int, row: RowImportance, pair: Pair, colour: str) -> None:
+    contexts = row.contexts(pair)
+    if set(contexts) == {"none"}:
+        axes.text(x, y, "none", color=GREY, ha="center", va="center", style="italic")
+        return
+    mean, std = row.table[pair]
+    number = f"{round(mean, 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
+    axes.text(x, y - 0.24, number, color=colour, ha="center", va="center", size=8)
+    axes.text(x, y + 0.04, f"± {std:.2f}", color=colour, ha="center", va="center", size=6)
+    axes.text(x, y + 0.3, describe_contexts(contexts), color=colour, ha="center", va="center", size=5.5)
+
+
+def describe_contexts(contexts: Sequence[str]) -> str:
+    """Name the context that most runs have, and how many have it unless all do.
+
+    >>> describe_contexts(["t_label", "global", "t_label"]), describe_contexts(["global", "local"])
+    ('T-label 2/3', '2 contexts')
+    """
+    ((context, count), *others) = Counter(contexts).most_common()
+    if others and others[0][1] == count:
+        return f"{1 + len(others)} contexts"
+    name = CONTEXT_NAMES.get(context, context)
+    return f"{name} {count}/{len(contexts)}" if others else name
+
+
+def _spread_of(row: RowImportance) -> str:
+    """Say what the means and deviations are of."""
+    permutations = max((len(values) for run in row.runs for values in run.permuted.values()), default=0)
+    if len(row.runs) > 1:
+        return f"{len(row.runs)} runs (±), {permutations} permutations each"
+    return f"{permutations} permutations (±)"
+
+
+def draw_reliability(row: RowImportance) -> Figure:
+    """Draw the importance of every block over the agreement of searches about it.
+
+    Source: Sec. 4.4.
+    """
+    table, agreement = row.table, row.agreement or {}
+    figure = new_figure(COLUMN, 2.7)
+    axes = figure.add_subplot()
+    points = np.array([(100 * agreement[pair], table[pair][0]) for pair in table])
+    spreads = np.array([(0.0, table[pair][1]) for pair in table])
+    axes.vlines(points[:, 0], points[:, 1] - spreads[:, 1], points[:, 1] + spreads[:, 1], color="0.6", linewidth=0.6)
+    own = np.array([target == source for target, source in table])
+    axes.plot(*points[~own].T, "o", color="white", markeredgecolor=BLUE, markersize=4, label="from another task")
+    axes.plot(*points[own].T, "s", color=BLUE, markersize=4, label="self-attention")
+    axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
+    axes.set(xlim=(-8, 108), xlabel=f"searches ({row.searches}) that agree about the context [% of pairs]")
+    axes.set_ylabel("importance: drop in Δm [%]")
+    r = row.correlation
+    found = "no correlation, one does not vary" if r is None else f"r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
+    axes.set_title(f"{row.name}: {found}, {len(table)} blocks", loc="left")
+    figure.legend(loc="outside lower center", ncols=2)
+    axes.margins(y=0.12)
+    figure.canvas.draw()  # fixes the size that labels are placed by
+    names = [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in table]
+    _label(axes, points, names)
+    return figure
+
+
+def _label(axes: Axes, points: Float[np.ndarray, "p 2"], names: Sequence[str]) -> None:
+    """Write the names of the important blocks beside their points, one below the other where points are close."""
+    scale = 72 / axes.figure.dpi
+    heights = axes.transData.transform(points)[:, 1] * scale
+    lowest: dict[float, float] = {}  # by agreement, where the last label is [pt]
+    for i in np.argsort(-points[:, 1]):
+        x, y = points[i]
+        if y < LABELLED * points[:, 1].max():
+            continue
+        lowest[x] = min(heights[i], lowest.get(x, np.inf) - LINE)
+        side = 6 if x <= 50 else -6
+        offset = side, lowest[x] - heights[i]
+        align = "left" if side > 0 else "right"
+        axes.annotate(names[i], (x, y), offset, textcoords="offset points", ha=align, va="center", color=GREY)

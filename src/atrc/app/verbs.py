@@ -307,8 +307,8 @@ def importance(
         runs: Folders or checkpoints of runs; their drops are averaged.
         study: In place of runs: the folder of a study, of which every finished run with ATRC is measured.
         rows: Only these rows of the study, "[A,B,..]".
-        baseline: What Delta_m is against: results.json of single-task runs, or their folders; "[A,B,..]". By default the
-            network's own results, of a study those of its single-task row.
+        baseline: What Delta_m is against: results.json of single-task runs, or their folders; "[A,B,..]". By default
+            the network's own results; of a study those of its single-task row.
         data: Data set folder; the one it was trained on by default.
         split: Held-out split.
         permutations: Permutations of every block.

@@ -29,6 +29,11 @@ def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str
         UserError: It cannot be loaded, saved or uploaded.
     """
     network = load_network(model)
+    if network.architecture is None:
+        raise UserError(
+            f"{model}: the supergraph of a search; train what it found, and publish that run: "
+            f"atrc train --network.distillation atrc --network.genotype {model}/genotype.json"
+        )
     options: dict[str, Any] = {"dtype": torch.float16 if half else None, "model_card_kwargs": _results(Path(model))}
     network.save_pretrained(folder, **options)
     if hub is None:

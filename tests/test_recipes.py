@@ -115,7 +115,7 @@ def test_a_faulty_study_is_named(tmp_path, text, said):
 
 
 def test_what_a_study_does_not_find_is_named(tmp_path):
-    with pytest.raises(UserError, match="no study 'table9'; give a YAML file or one of beyond, table1, table2"):
+    with pytest.raises(UserError, match="no study 'table9'; give a YAML file or one of beyond, rooms, table1, table2"):
         Study.load("table9")
     study = Study("t", "nyud", [Row("a", ["network/glob"]), Row("b", set={"optim.stps": 3})])
     with pytest.raises(UserError, match="no recipe 'network/glob'; .* network/global"):
@@ -125,5 +125,10 @@ def test_what_a_study_does_not_find_is_named(tmp_path):
 
 
 def test_every_recipe_of_a_network_is_in_a_study():
-    used = {name for study in STUDIES for row in study.rows for name in (*study.recipes, *row.recipes, *row.search)}
+    used = {
+        name
+        for study in [*STUDIES, Study.load("rooms")]
+        for row in study.rows
+        for name in (*study.recipes, *row.recipes, *row.search)
+    }
     assert {name for name in shipped_names() if name not in used} == {"data/rooms_indoor", "data/rooms_people"}

@@ -100,6 +100,15 @@ def test_labels_cover_neither_one_another_nor_points(seed):
     assert (placed + half <= 100).all()
 
 
+def test_labels_of_neighbours_are_not_mistaken_for_one_another():
+    centres = np.array([[50.0, 50.0], [54.6, 50.0]])
+    offsets = find_offsets(centres, np.zeros((2, 2)), np.full((2, 2), 6.0), np.array([0.0, 0.0, 100.0, 100.0]))
+    placed = centres + offsets
+    distances = np.linalg.norm(placed[:, None] - centres[None], axis=-1)
+    assert distances[0, 0] + 1 < distances[0, 1]
+    assert distances[1, 1] + 1 < distances[1, 0]
+
+
 def test_proportions_are_over_all_blocks_of_all_searches(searches):
     genotypes = [search.genotype for search in searches]
     # of 8 blocks 4 are t_label; the others one each

@@ -87,7 +87,11 @@ def find_offsets(
             tried = np.concatenate([directions * d + np.sign(directions.round(6)) * stretch for d in DISTANCES])
             boxes = _boxes(centre + tried, np.broadcast_to(half, tried.shape))
             outside = np.prod(2 * half) - _overlap(boxes, frame[None])[:, 0]
-            cost = _overlap(boxes, blocked).sum(1) + 4 * outside + 0.05 * np.hypot(*tried.T)
+            # Nearer to another point, a label would be read as that one's.
+            away = np.linalg.norm(centre + tried - np.delete(centres, i, 0)[:, None], axis=-1).min(0, initial=math.inf)
+            own = np.linalg.norm(tried, axis=-1)
+            doubt = np.clip(own + 1.5 - away, 0, 5)
+            cost = 4 * _overlap(boxes, blocked).sum(1) + 8 * outside + 0.05 * own + 0.5 * doubt
             offsets[i] = tried[cost.argmin()]
     return offsets
 

@@ -118,7 +118,7 @@ def draw_heat_map(values: Mapping[str, Mapping[str, float]], title: str) -> Figu
     for (i, j), value in np.ndenumerate(matrix):
         axes.text(j, i, f"{value:.0f}", ha="center", va="center_baseline", color=ink(colours(value / 100)))
     axes.set(xticks=range(len(sources)), yticks=range(len(targets)), xlabel="source", ylabel="target")
-    axes.set_xticklabels(sources)
+    axes.set_xticklabels([source.replace("_", "\n") for source in sources])
     axes.set_yticklabels(targets)
     axes.set_xticks(np.arange(len(sources) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(targets) - 1) + 0.5, minor=True)

@@ -1,9 +1,11 @@
 """Time and memory of ATRC: the module, whole training and search steps, and how both grow.
 
-    python benchmarks/network.py [module] [step] [scaling] [--threads N] [--json PATH]
+    python benchmarks/network.py [module] [step] [scaling] [--threads N] [--clock wall|cpu] [--json PATH]
 
-`textbook` is the paper's form, block by block (tests/textbook.py). Forms take turns within a repeat, in both orders;
-times are medians. Memory is the highest resident size over the size before, in a process of its own (Linux).
+`textbook` is the paper's equations, block by block, neighbourhoods unfolded and attention maps stored
+(tests/textbook.py); `blocks` is block by block as well, with the kernels of `atrc.ops`. Forms take turns within a
+repeat, in both orders; times are medians. Memory is the highest resident size over the size before, in a process of
+its own (Linux). On a busy machine `--threads 1 --clock cpu` counts the process's own time only.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from timing import exponent, machine, peak_megabytes, seconds
+from timing import CLOCKS, exponent, machine, peak_megabytes, seconds
 
 from atrc.backbones import build_backbone
 from atrc.data.nyud import nyud_tasks
@@ -34,6 +36,8 @@ HEIGHT, WIDTH, CHANNELS = 425, 560, 67  # the paper's images; HRNet18's features
 GRID = (107, 140)
 GENOTYPE = Genotype.published("nyud_hrnet18")
 REGIONS = {"semseg": 40, "depth": 40, "normals": 40, "edge": 2}
+Clock = Callable[[], float]
+FORMS = ("textbook", "blocks", "fast")
 STEPS = ("multi-task", "ATRC", "ATRC, textbook", "ATRC, recompute", "search", "search, half fixed", "search, fixed")
 
 
@@ -46,7 +50,9 @@ def make_module(form: str, batch: int, grid: tuple[int, int], genotype: Genotype
     tasks = genotype.targets
     features = {task: torch.randn(batch, CHANNELS, *grid, requires_grad=True) for task in tasks}
     logits = {task: torch.randn(batch, regions or REGIONS[task], *grid) for task in module.label_tasks}
-    run = functools.partial(textbook, module) if form == "textbook" else module
+    run = {"textbook": functools.partial(textbook, module), "blocks": functools.partial(blocks, module)}.get(
+        form, module
+    )
     wanted = [*features.values(), *module.parameters()]
 
     def step() -> None:
@@ -54,6 +60,11 @@ def make_module(form: str, batch: int, grid: tuple[int, int], genotype: Genotype
         torch.autograd.grad(sum(x.sum() for x in refined.values()), wanted, allow_unused=True)
 
     return step
+
+
+def blocks(module: ATRC, features: dict, regions: dict) -> dict:
+    """A module for every block."""
+    return module.refine(features, module.contexts(features, regions))
 
 
 def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None]:
@@ -100,33 +111,32 @@ def random_batch(tasks, batch: int, size: tuple[int, int]):
     """Labels of no scene, valid everywhere."""
     truth = {
         "semseg": torch.randint(40, (batch, *size)),
-        "depth": torch.rand(batch, 1, *size) * 9 + 0.7,
+        "depth": torch.rand(batch, *size) * 9 + 0.7,
         "normals": torch.nn.functional.normalize(torch.randn(batch, 3, *size), dim=1),
         "edge": torch.randint(2, (batch, *size)),
     }
     return torch.rand(batch, 3, *size), truth, {task.name: torch.ones(batch, *size, dtype=torch.bool) for task in tasks}
 
 
-def measure_module(repeats: int) -> list[dict]:
+def measure_module(repeats: int, clock: Clock) -> list[dict]:
     """The module, its textbook form first."""
     rows = []
     print("| images | form | time [ms] | faster | peak memory [MB] | less |\n|---|---|---|---|---|---|")
     for batch in (1, 4):
-        forms = ("textbook", "atrc")
-        times = seconds({form: make_module(form, batch, GRID) for form in forms}, repeats)
-        memory = {form: peak_megabytes(make_module, (form, 1, (8, 8)), (form, batch, GRID)) for form in forms}
-        for form in forms:
+        times = seconds({form: make_module(form, batch, GRID) for form in FORMS}, repeats, clock)
+        memory = {form: peak_megabytes(make_module, (form, 1, (8, 8)), (form, batch, GRID)) for form in FORMS}
+        for form in FORMS:
             faster, less = times["textbook"] / times[form], memory["textbook"] / memory[form]
             print(f"| {batch} | {form} | {1e3 * times[form]:.0f} | {faster:.2f}x | {memory[form]:.0f} | {less:.2f}x |")
             rows.append({"batch": batch, "form": form, "ms": 1e3 * times[form], "peak_mb": memory[form]})
     return rows
 
 
-def measure_steps(repeats: int, batch: int) -> list[dict]:
+def measure_steps(repeats: int, clock: Clock, batch: int) -> list[dict]:
     """Whole steps, the multi-task network's first."""
     rows = []
     size = (HEIGHT, WIDTH)
-    times = seconds({form: make_step(form, batch, size) for form in STEPS}, repeats)
+    times = seconds({form: make_step(form, batch, size) for form in STEPS}, repeats, clock)
     memory = {form: peak_megabytes(make_step, (form, 2, (32, 32)), (form, batch, size)) for form in STEPS}
     print("| step | time [ms] | of multi-task | peak memory [MB] | of multi-task |\n|---|---|---|---|---|")
     for form in STEPS:
@@ -136,7 +146,7 @@ def measure_steps(repeats: int, batch: int) -> list[dict]:
     return rows
 
 
-def measure_scaling(repeats: int) -> list[dict]:
+def measure_scaling(repeats: int, clock: Clock) -> list[dict]:
     """Time and memory over pixels, tasks and regions, by context."""
     contexts = ("global", "local", "t_label", "s_label")
     grids = {n * n: (n, n) for n in (32, 64, 128, 256)}
@@ -148,10 +158,10 @@ def measure_scaling(repeats: int) -> list[dict]:
         if "label" in context:
             cases["regions"] = {n: (uniform(4, context), (64, 64), n) for n in (8, 32, 128, 256)}
         for name, case in cases.items():
-            steps = {n: make_module("atrc", 1, grid, genotype, r) for n, (genotype, grid, r) in case.items()}
-            times = seconds(steps, repeats)
+            steps = {n: make_module("fast", 1, grid, genotype, r) for n, (genotype, grid, r) in case.items()}
+            times = seconds(steps, repeats, clock)
             memory = {
-                n: peak_megabytes(make_module, ("atrc", 1, (8, 8), genotype, r), ("atrc", 1, grid, genotype, r))
+                n: peak_megabytes(make_module, ("fast", 1, (8, 8), genotype, r), ("fast", 1, grid, genotype, r))
                 for n, (genotype, grid, r) in case.items()
             }
             row = {"context": context, "over": name, "n": list(times), "s": list(times.values())}
@@ -174,15 +184,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2, help="images of a whole step")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    clock = CLOCKS[options.clock]
     found: dict[str, object] = {"machine": machine()}
     print(f"{machine()}, float32, forward + backward, {HEIGHT}x{WIDTH}")
     measures = {
-        "module": lambda: measure_module(options.repeats),
-        "step": lambda: measure_steps(options.repeats, options.batch),
-        "scaling": lambda: measure_scaling(options.repeats),
+        "module": lambda: measure_module(options.repeats, clock),
+        "step": lambda: measure_steps(options.repeats, clock, options.batch),
+        "scaling": lambda: measure_scaling(options.repeats, clock),
     }
     for what in options.what:
         print(f"\n{what}\n")

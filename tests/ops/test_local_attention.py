@@ -1,12 +1,10 @@
 """Local attention against the textbook form, which gathers all neighbours with `unfold`."""
 
 import inspect
-import math
 from itertools import combinations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -15,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from atrc.errors import UserError
 from atrc.ops import local_attention
 from atrc.ops import local_attention_native as native
+from textbook import local_context as textbook
 
 SHAPES = [(1, 1), (2, 5), (1, 9), (7, 3), (13, 18), (8, 16), (17, 33)]
 
@@ -27,15 +26,6 @@ def kernels(request):
         if request.param == "native" and not native.available(torch.float32, 9):
             pytest.skip("no C++ compiler")
         yield
-
-
-def textbook(query: Tensor, key: Tensor, value: Tensor, window: int = 9) -> Tensor:
-    b, d, h, w = query.shape
-    around = [F.unfold(x, window, padding=window // 2) for x in (key, value, torch.ones_like(key[:, :1]))]
-    keys, values, exists = (x.view(b, -1, window**2, h * w) for x in around)
-    scores = torch.einsum("bdl,bdnl->bnl", query.flatten(2), keys) / math.sqrt(d)
-    weights = scores.masked_fill(exists[:, 0] == 0, -math.inf).softmax(1)
-    return torch.einsum("bnl,bcnl->bcl", weights, values).view(b, -1, h, w)
 
 
 def inputs(b: int, d: int, c: int, h: int, w: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

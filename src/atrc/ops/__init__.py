@@ -1,6 +1,7 @@
-"""Kernels: local attention, attention to label regions."""
+"""Kernels: local attention, attention to label regions, cross entropy of coarse logits."""
 
 from atrc.ops.label_attention import label_attention
 from atrc.ops.local_attention import local_attention
+from atrc.ops.resized_cross_entropy import resized_cross_entropy
 
-__all__ = ["label_attention", "local_attention"]
+__all__ = ["label_attention", "local_attention", "resized_cross_entropy"]

@@ -9,16 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
 
 from atrc import metrics
+from atrc.ops import resized_cross_entropy
 from atrc.tasks.colours import palette
 from atrc.tasks.maps import LabelMap
 
-# b batch, c channels of the prediction, r label regions, h w image
+# b batch, c channels of the prediction, r label regions, h w image, y x grid of the regions' logits
 
 Across = Callable[[Tensor], Tensor]
 Labelled = tuple[Tensor, Tensor]  # truth (b .. h w) and valid (b h w) of images of one size
@@ -43,6 +43,7 @@ class Task(abc.ABC):
 
     metric_name: ClassVar[str]
     unit: ClassVar[str]
+    decoded: ClassVar[str] = ""  # what `decode` gives, in words
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
     limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
 
@@ -97,12 +98,12 @@ class Task(abc.ABC):
 
     def auxiliary_loss(
         self,
-        logits: Float[Tensor, "b r h w"],
+        logits: Float[Tensor, "b r y x"],
         truth: Shaped[Tensor, "b *_ h w"],
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
-        """Cross entropy over label regions, the mean over valid pixels. Source: Sec. 3.2.3."""
+        """Cross entropy over label regions, resized to the image: the mean over valid pixels. Source: Sec. 3.2.3."""
         labels = self.region_labels(truth)
         weights = self.region_weights(labels, valid, across)
         return masked_cross_entropy(logits, labels, valid, across, weights)
@@ -131,13 +132,15 @@ def masked_mean(
 
 
 def masked_cross_entropy(
-    logits: Float[Tensor, "b k h w"],
+    logits: Float[Tensor, "b k y x"],
     labels: Integer[Tensor, "b h w"],
     valid: Bool[Tensor, "b h w"],
     across: Across = alone,
     weights: Float[Tensor, " k"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Average the (class-weighted) cross entropy over valid pixels, not over the weights."""
-    labels = torch.where(valid, labels.long(), -1)
-    losses = F.cross_entropy(logits, labels, weight=weights, ignore_index=-1, reduction="none")
-    return masked_mean(losses, valid, across)
+    """Average the (class-weighted) cross entropy over valid pixels, not over the weights.
+
+    Logits of another size are resized to that of the labels.
+    """
+    total = resized_cross_entropy(logits, torch.where(valid, labels, -1), weights)
+    return total / across(valid.sum().to(logits.dtype)).clamp(min=1)

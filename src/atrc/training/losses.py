@@ -31,7 +31,7 @@ def task_losses(
         prediction = at_least_float32(output.predictions[name])
         losses[name] = task.loss(prediction, target, mask, across)
         if name in output.auxiliary:
-            regions = resize(at_least_float32(output.auxiliary[name]), prediction)
+            regions = at_least_float32(output.auxiliary[name])
             losses[f"{name}/auxiliary"] = task.auxiliary_loss(regions, target, mask, across)
         if name in output.initial:
             levels = (resize(at_least_float32(logits), prediction) for logits in output.initial[name])

@@ -42,6 +42,11 @@ def sphere(count: int) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(x), float(y), float(z)) for x, y, z in points)
 
 
+def unit_length(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Return `F.normalize(x, dim=1)`, an order of magnitude sooner on CPUs."""
+    return x * x.square().sum(1, keepdim=True).clamp(min=1e-24).rsqrt()
+
+
 @dataclass(frozen=True)
 class SurfaceNormals(Task):
     """A direction per pixel. Truth: unit vectors; L1 of the normalised prediction; mErr.
@@ -80,14 +85,14 @@ class SurfaceNormals(Task):
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
-        return masked_mean((F.normalize(logits, dim=1) - truth).abs().sum(1), valid, across)
+        return masked_mean((unit_length(logits) - truth).abs().sum(1), valid, across)
 
     def region_labels(self, truth: Float[Tensor, "b 3 h w"]) -> Integer[Tensor, "b h w"]:
         centroids = torch.tensor(self.centroids, dtype=truth.dtype, device=truth.device)
-        return torch.einsum("rd,bdhw->brhw", centroids, truth).argmax(1)
+        return torch.matmul(truth.movedim(1, -1), centroids.T).argmax(-1)
 
     def decode(self, logits: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        return F.normalize(logits.float(), dim=1)
+        return unit_length(logits.float())
 
     def metric(self, *, fast: bool = False) -> metrics.MeanAngularError:
         return metrics.MeanAngularError()

@@ -32,6 +32,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "resources": verbs.resources,
     "importance": verbs.importance,
     "attention": verbs.attention,
+    "explore": verbs.explore,
     "study run": verbs.study,
     "study report": verbs.report_study,
 }
@@ -47,6 +48,7 @@ SWITCHES = {  # options that take no value
     "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
     "frames": "Of a video, write the raw predictions of every frame too.",
     "half": "Save 16-bit floats: half the size.",
+    "open": "Open the page in a browser.",
 }
 SEVERAL = {  # positional arguments of which there may be any number
     "images": "Files, folders with all below them, patterns, videos.",

@@ -357,6 +357,34 @@ def attention(
     _write_json(found, json)
 
 
+def explore(
+    model: str,
+    compare: str | None = None,
+    examples: str | None = None,
+    port: int = 8760,
+    host: str = "127.0.0.1",
+    max_side: int | None = None,
+    device: str = "auto",
+    open: bool = False,
+) -> None:
+    """Serve a page on this machine: predictions of a photograph, and what every pixel attends to.
+
+    Args:
+        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        compare: Another one, to see side by side.
+        examples: A folder of pictures to begin with; rendered rooms by default.
+        port: Port; 0 for any that is free.
+        host: Address to serve; by default only this machine reaches it.
+        max_side: Larger photographs are shrunk to this side for the network [px]; by default to what it was trained on.
+        device: auto is a GPU if there is one; otherwise such as cpu or cuda:1.
+        open: Open the page in a browser.
+    """
+    from atrc.app.explorer.serve import run_explorer
+
+    models = [model, compare] if compare else [model]
+    run_explorer(models, examples, host, port, max_side, device, open)
+
+
 def _report(results: dict[str, Any], path: str | None) -> None:
     from atrc.training.evaluate import results_to_dict
 

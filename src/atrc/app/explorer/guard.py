@@ -1,0 +1,123 @@
+"""What stands before every request: who may ask, and the headers of every answer."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+OWN = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of what a person typed
+
+
+class Guard:
+    """Refuses what other web pages ask in a visitor's name, and sets the headers of every answer.
+
+    A page elsewhere may let its own name point to this machine (DNS rebinding): the Host header tells. It may also
+    post here from where it is: the Origin header tells.
+    """
+
+    def __init__(self, application: Application, host: str) -> None:
+        """Stand before an application.
+
+        Args:
+            application: ASGI.
+            host: The address that the server is bound to.
+        """
+        self.application, self.host = application, host
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 403."""
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                kept = [(name, value) for name, value in message["headers"] if name.decode().lower() not in HEADERS]
+                message["headers"] = kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+            await send(message)
+
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        reason = refusal(scope["method"], scope["path"], headers, self.host)
+        if reason:
+            await _refuse(reason, send_guarded)
+        else:
+            await self.application(scope, receive, send_guarded)
+
+
+def refusal(method: str, path: str, headers: dict[str, str], bound: str) -> str:
+    """Say why a request is refused; nothing if it is not.
+
+    Args:
+        method: Such as GET.
+        path: The path that it asks for.
+        headers: Its headers, names in lower case.
+        bound: The address that the server is bound to.
+    """
+    host = headers.get("host", "")
+    if not is_own_name(host, bound):
+        return f"this server is not {host or 'without a name'}; open it by its address"
+    origin = headers.get("origin")
+    if method not in ("GET", "HEAD") and origin is not None and _place(origin) != host.lower():
+        return "another page asks; only this server's own page may"
+    if path.startswith("/api/") and headers.get("sec-fetch-site", "none") not in OWN:
+        return "another page asks; only this server's own page may"
+    return ""
+
+
+def is_own_name(host: str, bound: str) -> bool:
+    """Tell whether a Host header names this server.
+
+    Its own address and localhost do; if it serves others too, every address does, for no name can pose as one.
+
+    >>> is_own_name("localhost:8760", "127.0.0.1"), is_own_name("evil.example:8760", "127.0.0.1")
+    (True, False)
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in ("localhost", bound):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback or not is_loopback(bound)
+    except ValueError:
+        return False
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+async def _refuse(reason: str, send: Send) -> None:
+    body = reason.encode("utf-8", "replace")
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,111 @@
+"""What the colours of a prediction mean, as plain values for the page, and what a prediction says at one pixel."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
+
+# h w image, n colours
+
+TITLES: dict[type[Task], str] = {
+    HumanParts: "Human parts",
+    SemanticSegmentation: "Semantic classes",
+    Saliency: "Saliency",
+    SurfaceNormals: "Surface normals",
+    Boundaries: "Boundaries",
+    Depth: "Depth",
+}
+STOPS = 48  # colours of a bar
+BALL = 96  # width of the ball of directions [px]
+_METRES = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0)
+
+
+def title(task: Task) -> str:
+    """Return what people call a task."""
+    known = next((text for kind, text in TITLES.items() if isinstance(task, kind)), task.name)
+    return known if task.name in ("semseg", "human_parts", "sal", "normals", "edge", "depth") else task.name
+
+
+def legend(task: Task) -> dict[str, Any]:
+    """Describe the colours of a task's predictions: classes, a bar with ticks, or a ball of directions."""
+    if isinstance(task, SemanticSegmentation):
+        return {"kind": "classes", "names": list(task.region_names), "colours": to_css(task.region_colours)}
+    if isinstance(task, Depth):
+        ramp = np.geomspace(task.nearest, task.farthest, STOPS, dtype=np.float32)
+        span = math.log(task.farthest / task.nearest)
+        ticks = [(math.log(m / task.nearest) / span, f"{m:g}") for m in _METRES if task.nearest <= m <= task.farthest]
+        return _bar(task, ramp, ticks, "m")
+    if isinstance(task, Boundaries | Saliency):
+        what = "boundary" if isinstance(task, Boundaries) else "salient"
+        ramp = np.linspace(0, 1, STOPS, dtype=np.float32)
+        return _bar(task, ramp, [(0.0, "0"), (0.5, "50"), (1.0, "100")], f"% {what}")
+    return {"kind": "ball"} if isinstance(task, SurfaceNormals) else {"kind": "none"}
+
+
+def _bar(task: Task, ramp: np.ndarray, ticks: list[tuple[float, str]], unit: str) -> dict[str, Any]:
+    return {"kind": "bar", "colours": to_css(task.colour(ramp[None])[0]), "ticks": ticks, "unit": unit}
+
+
+def to_css(colours: UInt8[np.ndarray, "n 3"]) -> list[str]:
+    """Write colours as the page reads them.
+
+    >>> to_css(np.array([[255, 0, 16]], np.uint8))
+    ['#ff0010']
+    """
+    return [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colours.tolist()]
+
+
+def present(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> list[tuple[int, float]]:
+    """Return the classes that occur and their shares of the image, the largest first; nothing of other tasks."""
+    if not isinstance(task, SemanticSegmentation):
+        return []
+    counts = np.bincount(decoded.ravel(), minlength=task.num_classes) / decoded.size
+    return [(int(k), round(float(counts[k]), 4)) for k in np.argsort(-counts, kind="stable") if counts[k]]
+
+
+def say(task: Task, value: Shaped[np.ndarray, "*_"]) -> str:
+    """Say what a prediction is at one pixel.
+
+    >>> say(Depth(), np.array(2.345)), say(SurfaceNormals(), np.array([0.0, 1.0, -0.04]))
+    ('2.35 m', '+0.0 right, +1.0 up, +0.0 near')
+    """
+    if isinstance(task, SemanticSegmentation):
+        return task.region_names[int(value)]
+    if isinstance(task, Boundaries | Saliency):
+        return f"{100 * float(value):.0f} %"
+    if isinstance(task, SurfaceNormals):
+        right, up, near = (round(float(n), 1) + 0 for n in value)  # + 0: no -0
+        return f"{right:+.1f} right, {up:+.1f} up, {near:+.1f} near"
+    numbers = " ".join(f"{float(n):.2f}" for n in np.atleast_1d(value))
+    return f"{numbers} {task.unit}" if isinstance(task, Depth) else numbers
+
+
+def ball(task: SurfaceNormals) -> bytes:
+    """Paint a ball as the camera sees it, every direction that faces it in its colour: a PNG."""
+    across = ((np.arange(BALL) + 0.5) / BALL * 2 - 1).astype(np.float32)
+    x, y = np.meshgrid(across, -across)  # x right, y up, z towards the viewer
+    beside = x**2 + y**2
+    colours = task.colour(np.stack([x, y, np.sqrt(np.maximum(0, 1 - beside))]))
+    edge = np.clip((1 - np.sqrt(beside)) * BALL / 2 + 0.5, 0, 1)  # smooth
+    return to_png(np.dstack([colours, (255 * edge).astype(np.uint8)]))
+
+
+def to_png(pixels: UInt8[np.ndarray, "h w *_"]) -> bytes:
+    """Encode a picture without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def to_jpeg(pixels: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Encode a photograph for the page."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=92, subsampling=0)
+    return buffer.getvalue()

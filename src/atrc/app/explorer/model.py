@@ -1,0 +1,116 @@
+"""A network that is explored: what it is, and what it makes of a photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+from torch import Tensor
+
+from atrc.app.explorer import legends
+from atrc.app.explorer.look import Look
+from atrc.app.predict_settings import SIDE
+from atrc.app.predictor import Predictor
+from atrc.data.images import shrunk
+from atrc.errors import UserError
+from atrc.network import MultiTaskNetwork, Output
+from atrc.studies.attention import Inspection, find_atrc
+from atrc.tasks import SurfaceNormals, Task
+
+# h w photograph, y x network's image
+
+ALONE = "This network does not attend from task to task, so there are predictions only."
+
+
+class Model:
+    """A network, ready to look at photographs."""
+
+    def __init__(self, name: str, network: MultiTaskNetwork, device: str = "auto", max_side: int | None = None) -> None:
+        """Move a network to a device.
+
+        Args:
+            name: What to call it.
+            network: The network.
+            device: As for `Predictor`.
+            max_side: Larger photographs are shrunk to this for the network [px]; by default to what it was trained on.
+        """
+        if max_side is not None and max_side < 1:
+            raise UserError(f"--max_side is {max_side}; it has to be 1 or more")
+        self.name = name
+        self.predictor = Predictor(network, device)
+        self.network, self.device = self.predictor.network, self.predictor.device
+        self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
+        self.side = max_side or (max(self.predictor.size) if self.predictor.size else SIDE)
+        self.attends = _attends(network)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the network is, in plain values."""
+        parameters = sum(weights.numel() for weights in self.network.parameters())
+        tasks = [
+            {"name": task.name, "title": legends.title(task), "legend": legends.legend(task)}
+            for task in self.tasks.values()
+        ]
+        return {
+            "name": self.name,
+            "parameters": parameters,
+            "side": self.side,
+            "tasks": tasks,
+            "message": "" if self.attends else ALONE,
+        }
+
+    def ball(self, task: str) -> bytes:
+        """Paint the legend of a task of directions."""
+        found = self.tasks.get(task)
+        if not isinstance(found, SurfaceNormals):
+            raise UserError(f"no ball of directions for task '{task}'")
+        return legends.ball(found)
+
+    def look(self, photo: UInt8[np.ndarray, "h w 3"]) -> Look:
+        """Run the network once; predictions are as large as the photograph."""
+        h, w = photo.shape[:2]
+        y, x = shrunk((h, w), self.side)
+        small = (
+            np.asarray(Image.fromarray(photo).resize((x, y), Image.Resampling.LANCZOS)) if (y, x) != (h, w) else photo
+        )
+        inspection, outputs = self._run(small)
+        decoded = {name: _decode(task, outputs[name], (h, w)) for name, task in self.tasks.items()}
+        return Look(self.tasks, decoded, inspection)
+
+    def _run(self, image: UInt8[np.ndarray, "y x 3"]) -> tuple[Inspection | None, dict[str, Tensor]]:
+        if not self.attends:
+            return None, {name: output[None] for name, output in self.predictor([image])[0].items()}
+        tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(self.device).float() / 255
+        inspection = Inspection(self.network, tensor)
+        outputs = {name: output.float().cpu() for name, output in inspection.output.predictions.items()}
+        inspection.output = Output({}, {}, {}, {})  # large, and maps do not need it
+        return inspection, outputs
+
+
+def short_name(where: str) -> str:
+    """Return what to call a network: the last two parts of where it is.
+
+    >>> short_name("runs/rooms/atrc/seed0"), short_name("owner/name")
+    ('atrc/seed0', 'owner/name')
+    """
+    path = Path(where)
+    return "/".join([part for part in path.parts if part not in ("/", ".", "..")][-2:]) or str(path)
+
+
+def _attends(network: MultiTaskNetwork) -> bool:
+    try:
+        find_atrc(network)
+    except UserError:
+        return False
+    return True
+
+
+def _decode(task: Task, output: Tensor, size: tuple[int, int]) -> Shaped[np.ndarray, "*_ h w"]:
+    """Enlarge an output before it is decoded, as the network itself does."""
+    if output.shape[2:] != size:
+        output = F.interpolate(output, size, mode="bilinear")
+    return task.decode(output)[0].numpy()

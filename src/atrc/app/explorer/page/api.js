@@ -1,0 +1,34 @@
+// What the page asks the server. Every failure is an Error whose message people can read.
+
+export class Failure extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function request(path, options) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch {
+    throw new Failure("the server does not answer; is it still running?", 0);
+  }
+  const content = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : null;
+  if (!answer.ok || !content) throw new Failure(content?.error ?? `the server answers ${answer.status}`, answer.status);
+  return content;
+}
+
+const image = (id, what) => `/api/images/${encodeURIComponent(id)}${what}`;
+
+export const models = () => request("/api/models");
+export const photo = (id) => request(image(id, ""));
+export const upload = (file) =>
+  request("/api/images", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
+export const look = (id, model) => request(image(id, `/look?model=${model}`));
+export const pixel = (id, model, row, column, target) =>
+  request(image(id, `/pixel?${new URLSearchParams({ model, row, column, target })}`));
+
+export const photoUrl = (id) => image(id, "/photo");
+export const predictionUrl = (id, model, task) => image(id, `/prediction?${new URLSearchParams({ model, task })}`);
+export const ballUrl = (model, task) => `/api/legend?${new URLSearchParams({ model, task })}`;

@@ -1,0 +1,134 @@
+"""The explorer on the web: routes, and errors as JSON that the page shows."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from atrc.app.explorer.explorer import Explorer
+from atrc.app.explorer.guard import Application, Guard
+from atrc.app.explorer.limits import BusyError, MissingError, TooLargeError
+from atrc.app.explorer.uploads import Uploads
+from atrc.app.explorer.worker import Worker
+from atrc.errors import UserError
+
+STATUS: dict[type[Exception], int] = {BusyError: 503, TooLargeError: 413, MissingError: 404, UserError: 400}
+IN_PAGE = {"cache-control": "no-cache"}
+FIXED = {"cache-control": "private, max-age=3600"}  # what is known by its image never changes
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(explorer: Explorer, host: str = "127.0.0.1") -> Application:
+    """Return the explorer as an ASGI application.
+
+    Args:
+        explorer: What it shows.
+        host: The address that the server is bound to.
+    """
+    worker, uploads = Worker(explorer.limits.waiting), Uploads(explorer.limits)
+
+    async def models(request: Request) -> Response:
+        return JSONResponse(explorer.describe())
+
+    async def legend(request: Request) -> Response:
+        model = explorer.models[_number(request, "model", len(explorer.models))]
+        return Response(model.ball(_word(request, "task")), media_type="image/png", headers=FIXED)
+
+    async def add(request: Request) -> Response:
+        content = await uploads.read(request)
+        return JSONResponse(await worker.run(lambda: explorer.add(content)), 201)
+
+    async def photo(request: Request) -> Response:
+        return JSONResponse(await worker.run(lambda: explorer.photo(_name(request))))
+
+    async def jpeg(request: Request) -> Response:
+        content = await worker.run(lambda: explorer.jpeg(_name(request)))
+        return Response(content, media_type="image/jpeg", headers=FIXED)
+
+    async def look(request: Request) -> Response:
+        model = _number(request, "model")
+        return JSONResponse(await worker.run(lambda: explorer.look(_name(request), model).describe()))
+
+    async def prediction(request: Request) -> Response:
+        model, task = _number(request, "model"), _word(request, "task")
+        content = await worker.run(lambda: explorer.look(_name(request), model).picture(task))
+        return Response(content, media_type="image/png", headers=FIXED)
+
+    async def pixel(request: Request) -> Response:
+        model, target = _number(request, "model"), request.query_params.get("target")
+        place = _number(request, "row"), _number(request, "column")
+        return JSONResponse(await worker.run(lambda: explorer.look(_name(request), model).at(*place, target)))
+
+    api: dict[str, tuple[Endpoint, str]] = {
+        "/api/models": (models, "GET"),
+        "/api/legend": (legend, "GET"),
+        "/api/images": (add, "POST"),
+        "/api/images/{name}": (photo, "GET"),
+        "/api/images/{name}/photo": (jpeg, "GET"),
+        "/api/images/{name}/look": (look, "GET"),
+        "/api/images/{name}/prediction": (prediction, "GET"),
+        "/api/images/{name}/pixel": (pixel, "GET"),
+    }
+    routes = [Route(path, _answering(endpoint), methods=[method]) for path, (endpoint, method) in api.items()]
+    return Guard(Starlette(routes=[*routes, *_page()]), host)
+
+
+def _answering(endpoint: Endpoint) -> Endpoint:
+    """Answer mistakes, and failures of the network, with a message."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except UserError as error:
+            status = next(code for kind, code in STATUS.items() if isinstance(error, kind))
+            more = {"retry-after": "1"} if status == 503 else {}
+            return JSONResponse({"error": str(error)}, status, more)
+        except ClientDisconnect:
+            return JSONResponse({"error": "the file did not arrive whole"}, 400)
+        except (RuntimeError, MemoryError) as error:  # too much memory, most likely
+            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+            return JSONResponse({"error": f"the network failed ({reason}); try a smaller picture"}, 500)
+
+    return answer
+
+
+def _page() -> list[Route]:
+    """Serve the files of the page, and no others."""
+    folder = resources.files("atrc.app.explorer") / "page"
+    return [_file(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.is_file()]
+
+
+def _file(name: str, content: bytes) -> Route:
+    kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+    async def serve(request: Request) -> Response:
+        return Response(content, media_type=kind, headers=IN_PAGE)
+
+    return Route("/" if name == "index.html" else f"/{name}", serve)
+
+
+def _name(request: Request) -> str:
+    return str(request.path_params["name"])
+
+
+def _word(request: Request, key: str) -> str:
+    value: Any = request.query_params.get(key)
+    if value is None:
+        raise UserError(f"{key} is missing")
+    return str(value)
+
+
+def _number(request: Request, key: str, below: int | None = None) -> int:
+    text = _word(request, key)
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UserError(f"{key} is {text[:20]!r}; it has to be a whole number")
+    if below is not None and int(text) >= below:
+        raise MissingError(f"no {key} {text}; there are {below}")
+    return int(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from atrc.errors import UserError
 
 # b batch, c channels, h w image
+
+Size = int | torch.SymInt  # which has no value yet while a network is exported for any size
 
 
 class Backbone(nn.Module, abc.ABC):
@@ -57,8 +60,10 @@ class Backbone(nn.Module, abc.ABC):
 
 def pad(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:
     """Pad below and to the right, with the mean colour (0), to multiples of a number of pixels."""
-    h, w = image.shape[-2:]
-    return F.pad(image, (0, -w % multiple, 0, -h % multiple))
+    h, w = image.shape[-2:]  # torch.export reasons about // better than about %
+    return F.pad(
+        image, (0, (w + multiple - 1) // multiple * multiple - w, 0, (h + multiple - 1) // multiple * multiple - h)
+    )
 
 
 def crop(
@@ -66,4 +71,12 @@ def crop(
 ) -> list[Float[Tensor, "b _ _ _"]]:
     """Cut from the levels of a padded image what belongs to the image; sizes round up."""
     h, w = image.shape[-2:]
-    return [level[..., : -(-h // s), : -(-w // s)] for level, s in zip(levels, strides, strict=True)]
+    return [cut(level, (h + s - 1) // s, (w + s - 1) // s) for level, s in zip(levels, strides, strict=True)]
+
+
+def cut(x: Float[Tensor, "b c _ _"], height: Size, width: Size) -> Float[Tensor, "b c _ _"]:
+    """Cut off rows below and columns to the right; none, if there are no more than wanted."""
+    if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
+        # A negative pad rather than a slice: it asks nothing about the sizes, so any size exports.
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+    return x[..., :height, :width]

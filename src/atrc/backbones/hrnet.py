@@ -7,7 +7,7 @@ from timm.models import FeatureInfo
 from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
 
-from atrc.backbones.base import Backbone
+from atrc.backbones.base import Backbone, cut
 from atrc.backbones.timm import create_timm
 
 
@@ -76,6 +76,6 @@ class _AnySizeExchange(HighResolutionModule):
         fused = []
         for own, paths in zip(levels, self.fuse_layers, strict=False):
             h, w = own.shape[-2:]
-            total = sum(path(level)[..., :h, :w] for path, level in zip(paths, levels, strict=True))
+            total = sum(cut(path(level), h, w) for path, level in zip(paths, levels, strict=True))
             fused.append(self.fuse_act(total))
         return fused

@@ -18,7 +18,8 @@ from atrc.tasks import HumanParts, Saliency, Task
 # h w photograph
 
 SIZE = (480, 640)  # of a rendered room [px]
-SEEDS = {"indoor": (0, 1, 2, 3, 4, 5), "people": (0, 1, 2, 3, 4, 5)}
+SEED = 8760  # of no data set that anybody trains on
+ROOMS = {"indoor": (13, 15, 6, 3, 9, 11), "people": (13, 15, 0, 8, 18, 16)}
 MOST = 24  # pictures of a folder that are offered
 
 Photograph = UInt8[np.ndarray, "h w 3"]
@@ -35,7 +36,7 @@ class Example:
 def rooms(tasks: Sequence[Task]) -> list[Example]:
     """Return rendered rooms, with people if a task asks for them."""
     profile = "people" if any(isinstance(task, HumanParts | Saliency) for task in tasks) else "indoor"
-    return [Example(f"Room {i + 1}", partial(_render, profile, seed)) for i, seed in enumerate(SEEDS[profile])]
+    return [Example(f"Room {i}", partial(_render, profile, room)) for i, room in enumerate(ROOMS[profile], 1)]
 
 
 def from_folder(folder: str, max_side: int, max_pixels: int) -> list[Example]:
@@ -62,7 +63,7 @@ def from_folder(folder: str, max_side: int, max_pixels: int) -> list[Example]:
 
 
 @cache
-def _render(profile: str, seed: int) -> Photograph:
+def _render(profile: str, room: int) -> Photograph:
     from atrc.data.rooms import render_room  # brings in the ray tracer
 
-    return render_room(profile, (seed,), SIZE).image
+    return render_room(profile, (SEED, room), SIZE).image

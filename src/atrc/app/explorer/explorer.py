@@ -71,7 +71,7 @@ class Explorer:
             limits: What is held at most.
         """
         self.models, self.examples, self.limits = list(models), list(examples), limits
-        self.side = view_side(models)
+        self.side, self.version = view_side(models), secrets.token_urlsafe(6)
         self._photos = Held[str, Photo](limits.images)
         self._looks = Held[tuple[str, int], Look](limits.looks)
 
@@ -82,6 +82,7 @@ class Explorer:
             "examples": [{"id": f"{EXAMPLE}{i}", "title": one.title} for i, one in enumerate(self.examples)],
             "contexts": {name: _context(name) for name in CONTEXT_NAMES},
             "upload": self.limits.upload,
+            "version": self.version,
             "heat": _heat(),
         }
 

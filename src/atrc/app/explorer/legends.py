@@ -74,15 +74,14 @@ def say(task: Task, value: Shaped[np.ndarray, "*_"]) -> str:
     """Say what a prediction is at one pixel.
 
     >>> say(Depth(), np.array(2.345)), say(SurfaceNormals(), np.array([0.0, 1.0, -0.04]))
-    ('2.35 m', '+0.0 right, +1.0 up, +0.0 near')
+    ('2.35 m', '(+0.0 +1.0 +0.0)')
     """
     if isinstance(task, SemanticSegmentation):
         return task.region_names[int(value)]
     if isinstance(task, Boundaries | Saliency):
         return f"{100 * float(value):.0f} %"
     if isinstance(task, SurfaceNormals):
-        right, up, near = (round(float(n), 1) + 0 for n in value)  # + 0: no -0
-        return f"{right:+.1f} right, {up:+.1f} up, {near:+.1f} near"
+        return f"({' '.join(f'{round(float(n), 1) + 0:+.1f}' for n in value)})"  # + 0: no -0
     numbers = " ".join(f"{float(n):.2f}" for n in np.atleast_1d(value))
     return f"{numbers} {task.unit}" if isinstance(task, Depth) else numbers
 

@@ -25,7 +25,7 @@ class Limits:
 
     upload: int = 32 * MEGABYTE
     uploads: int = 128 * MEGABYTE
-    pixels: int = 64_000_000
+    pixels: int = 50_000_000
     images: int = 128 * MEGABYTE
     looks: int = 768 * MEGABYTE
     waiting: int = 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,26 @@ class Model:
         return inspection, outputs
 
 
-def short_name(where: str) -> str:
-    """Return what to call a network: the last two parts of where it is.
+def short_names(places: Sequence[str]) -> list[str]:
+    """Return what to call networks: the last two parts of where each is, or as many as tell them apart.
 
-    >>> short_name("runs/rooms/atrc/seed0"), short_name("owner/name")
-    ('atrc/seed0', 'owner/name')
+    >>> short_names(["runs/rooms/atrc/seed0/train", "owner/name"])
+    ['atrc/seed0', 'owner/name']
+    >>> short_names(["one/atrc/seed0", "other/atrc/seed0"])
+    ['one/atrc/seed0', 'other/atrc/seed0']
     """
-    path = Path(where)
-    return "/".join([part for part in path.parts if part not in ("/", ".", "..")][-2:]) or str(path)
+    parts = [_parts(place) for place in places]
+    names = ["/".join(part[-2:]) for part in parts]
+    for count in range(3, max(map(len, parts)) + 1):
+        if len(set(names)) == len(names):
+            break
+        names = ["/".join(part[-count:]) for part in parts]
+    return names
+
+
+def _parts(place: str) -> list[str]:
+    parts = list(Path(place).resolve().parts[1:] if Path(place).exists() else Path(place).parts)
+    return parts[:-1] if len(parts) > 2 and parts[-1] == "train" else parts  # a cell's run in its study
 
 
 def _attends(network: MultiTaskNetwork) -> bool:

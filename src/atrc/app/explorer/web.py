@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -21,18 +22,43 @@ from atrc.errors import UserError
 
 STATUS: dict[type[Exception], int] = {BusyError: 503, TooLargeError: 413, MissingError: 404, UserError: 400}
 IN_PAGE = {"cache-control": "no-cache"}
-FIXED = {"cache-control": "private, max-age=3600"}  # what is known by its image never changes
+FIXED = {"cache-control": "private, max-age=3600"}  # the page adds what tells this server from the next
+# No access log: it would name photographs. h11 checks lengths and headers; nothing here is a web socket.
+SETTINGS: dict[str, Any] = {
+    "http": "h11",
+    "ws": "none",
+    "lifespan": "off",
+    "log_level": "warning",
+    "access_log": False,
+    "server_header": False,
+    "limit_concurrency": 256,
+    "timeout_keep_alive": 30,
+    "timeout_graceful_shutdown": 3,
+}
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(explorer: Explorer, host: str = "127.0.0.1") -> Application:
+def make_server(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> uvicorn.Server:
+    """Return a server of an explorer.
+
+    Args:
+        explorer: What it shows.
+        worker: The thread that it runs in.
+        host: The address that it is bound to.
+    """
+    return uvicorn.Server(uvicorn.Config(make_app(explorer, worker, host), **SETTINGS))
+
+
+def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> Application:
     """Return the explorer as an ASGI application.
 
     Args:
         explorer: What it shows.
+        worker: The thread that it runs in.
         host: The address that the server is bound to.
     """
-    worker, uploads = Worker(explorer.limits.waiting), Uploads(explorer.limits)
+    uploads = Uploads(explorer.limits)
 
     async def models(request: Request) -> Response:
         return JSONResponse(explorer.describe())

@@ -19,16 +19,23 @@ async function request(path, options) {
   return content;
 }
 
-const image = (id, what) => `/api/images/${encodeURIComponent(id)}${what}`;
+const query = (values) => new URLSearchParams(values).toString();
+const image = (id, what = "", values = {}) => `/api/images/${encodeURIComponent(id)}${what}?${query(values)}`;
 
-export const models = () => request("/api/models");
-export const photo = (id) => request(image(id, ""));
+let version = ""; // of this server: pictures of an earlier one may be in the browser's cache
+
+export async function models() {
+  const found = await request("/api/models");
+  version = found.version;
+  return found;
+}
+
+export const photo = (id) => request(image(id));
 export const upload = (file) =>
   request("/api/images", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
-export const look = (id, model) => request(image(id, `/look?model=${model}`));
-export const pixel = (id, model, row, column, target) =>
-  request(image(id, `/pixel?${new URLSearchParams({ model, row, column, target })}`));
+export const look = (id, model) => request(image(id, "/look", { model }));
+export const pixel = (id, model, row, column, target) => request(image(id, "/pixel", { model, row, column, target }));
 
-export const photoUrl = (id) => image(id, "/photo");
-export const predictionUrl = (id, model, task) => image(id, `/prediction?${new URLSearchParams({ model, task })}`);
-export const ballUrl = (model, task) => `/api/legend?${new URLSearchParams({ model, task })}`;
+export const photoUrl = (id) => image(id, "/photo", { version });
+export const predictionUrl = (id, model, task) => image(id, "/prediction", { model, task, version });
+export const ballUrl = (model, task) => `/api/legend?${query({ model, task, version })}`;

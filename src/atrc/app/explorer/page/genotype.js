@@ -55,7 +55,7 @@ export class Genotype {
   #key(rows) {
     const used = new Set(Object.values(rows).flatMap((row) => Object.values(row)));
     const items = Object.entries(this.contexts).filter(([name]) => used.has(name));
-    return make("ul", { className: "contexts" }, ...items.map(([, one]) => make("li", {}, chip(one), make("b", {}, one.name), ` ${one.meaning}`)));
+    return make("ul", { className: "contexts" }, ...items.map(([, one]) => make("li", {}, chip(one), make("span", {}, make("b", {}, one.name), ` ${one.meaning}`))));
   }
 
   #walk(event) {

@@ -4,6 +4,9 @@ import { make, percent, swatch } from "./dom.js";
 import { chip } from "./genotype.js";
 import { Surface } from "./surface.js";
 
+const FAINTEST = 130; // opacity of what gets least, of 255
+const SHORT = 3; // label regions that a small panel names
+
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 export const readHeat = (text) => bytes(text);
@@ -13,10 +16,11 @@ function paint(canvas, found, grid, heat, over) {
   const levels = bytes(found.levels);
   const [height, width] = grid;
   const pixels = new ImageData(width, height);
-  levels.forEach((level, i) => {
-    const colour = over === "photo" ? [...heat.subarray(3 * level, 3 * level + 3), 255] : [12, 12, 16, 255 - level];
-    pixels.data.set(colour, 4 * i);
-  });
+  for (let i = 0; i < levels.length; i++) {
+    const level = levels[i];
+    for (let k = 0; k < 3; k++) pixels.data[4 * i + k] = over === "photo" ? heat[3 * level + k] : 12;
+    pixels.data[4 * i + 3] = over === "photo" ? FAINTEST + (1 - FAINTEST / 255) * level : 255 - level;
+  }
   canvas.width = width;
   canvas.height = height;
   canvas.getContext("2d").putImageData(pixels, 0, 0);
@@ -42,7 +46,7 @@ export class Panel {
     this.surface.resize(size);
   }
 
-  show(found, { grid, heat, over, backdrop, row, column }) {
+  show(found, { grid, heat, over, backdrop, row, column, small }) {
     const context = this.contexts[found.context];
     this.title.replaceChildren(chip(context), make("b", {}, this.source), ` ${context.name}`);
     this.element.dataset.over = over;
@@ -51,24 +55,27 @@ export class Panel {
     this.surface.mark(row, column);
     this.canvas.hidden = found.context === "none";
     if (found.levels) paint(this.canvas, found, grid, heat, over);
-    this.caption.replaceChildren(...this.#say(found));
+    this.caption.replaceChildren(...this.#say(found, small));
   }
 
-  #say(found) {
+  #say(found, small) {
     if (found.context === "none") return ["not attended to"];
     const even = found.context === "local" ? "even, in the window" : "even";
     const range = make("p", { className: "range", title: "1 × even: what each pixel would get if all got the same" });
     range.append(`a pixel gets ${found.range.replace("even", even)}`);
     if (!found.regions) return [range];
     const most = Math.max(...found.regions.map((region) => region.share));
-    const items = found.regions.map((region) => {
+    const named = found.regions.slice(0, small ? SHORT : undefined);
+    const items = named.map((region) => {
       const bar = make("span", { className: "bar" });
       bar.style.setProperty("--share", region.share / most);
       bar.style.setProperty("--colour", region.colour);
       return make("li", {}, swatch(region.colour), make("span", { className: "region" }, region.name), make("span", {}, percent(region.share)), bar);
     });
-    const { count, share } = found.others;
-    if (count) items.push(make("li", { className: "rest" }, make("span"), make("span", {}, `${count} others`), make("span", {}, percent(share))));
+    const left = found.regions.slice(named.length);
+    const count = found.others.count + left.length;
+    const share = left.reduce((sum, region) => sum + region.share, found.others.share);
+    if (count) items.push(make("li", { className: "rest" }, make("span"), make("span", {}, `${count} more`), make("span", {}, percent(share))));
     return [make("p", {}, `label regions of ${found.regions_of}`), make("ol", { className: "regions" }, ...items)];
   }
 }

@@ -54,7 +54,7 @@ export class View {
     if (!this.look) return;
     this.parts.painted.src = this.#painted(this.task.name);
     this.parts.painted.alt = `predicted ${this.task.name}`;
-    this.parts.legend.replaceChildren(drawLegend(this.number, this.task, this.look.present[this.task.name]));
+    this.parts.legend.replaceChildren(make("b", {}, this.task.title), drawLegend(this.number, this.task, this.look.present[this.task.name]));
     for (const input of this.parts.tasks.querySelectorAll("input")) input.checked = input.value === this.task.name;
     this.genotype.select(this.task.name, this.source);
     this.#showMaps();
@@ -88,7 +88,7 @@ export class View {
       input.addEventListener("change", () => this.change({ task: task.name }));
       const thumb = make("img", { alt: "", draggable: false });
       const value = make("small", { className: "value" });
-      this.parts.tasks.append(make("label", { className: "task" }, input, thumb, make("span", {}, task.title), value));
+      this.parts.tasks.append(make("label", { className: "task", title: task.title }, input, thumb, make("b", {}, task.name), value));
     }
   }
 
@@ -119,17 +119,18 @@ export class View {
     const { found, parts, photo } = this;
     if (!found) return;
     const [row, column] = found.pixel;
-    const says = this.model.tasks.map((task) => `${task.title.toLowerCase()} ${found.values[task.name]}`);
-    parts.reading.textContent = `Row ${row}, column ${column}: ${says.join("; ")}`;
+    const says = this.model.tasks.map((task) => `${task.name} ${found.values[task.name]}`);
+    parts.reading.replaceChildren(`Row ${row}, column ${column}`, make("span", { className: "hidden" }, `: ${says.join("; ")}`));
     this.stage.element.setAttribute("aria-label", parts.reading.textContent);
     parts.tasks.querySelectorAll(".value").forEach((value, i) => (value.textContent = found.values[this.model.tasks[i].name]));
     if (!this.look.contexts) return;
-    find("h3", parts.attention).textContent = found.sources ? `What this pixel of ${found.target} attends to` : `${this.task.title} attends to no task`;
+    find("h3", parts.attention).textContent = found.sources ? `What ${found.target} attends to from this pixel` : `${this.task.name} attends to no task`;
     parts.others.hidden = parts.chosen.hidden = !found.sources;
     for (const [source, panel] of found.sources ? this.panels : []) {
+      const small = source !== this.source;
       const backdrop = state.over === "prediction" && this.#predicts(source) ? this.#painted(source) : api.photoUrl(photo.id);
-      panel.show(found.sources[source], { grid: found.grid, heat: this.shared.heat, over: state.over, backdrop, row, column });
-      const place = source === this.source ? parts.chosen : parts.others;
+      panel.show(found.sources[source], { grid: found.grid, heat: this.shared.heat, over: state.over, backdrop, row, column, small });
+      const place = small ? parts.others : parts.chosen;
       if (panel.element.parentElement !== place) place.append(panel.element);
     }
     parts.others.append(...[...this.panels.values()].map((panel) => panel.element).filter((one) => one.parentElement === parts.others));

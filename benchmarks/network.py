@@ -38,7 +38,16 @@ GENOTYPE = Genotype.published("nyud_hrnet18")
 REGIONS = {"semseg": 40, "depth": 40, "normals": 40, "edge": 2}
 Clock = Callable[[], float]
 FORMS = ("textbook", "blocks", "fast")
-STEPS = ("multi-task", "ATRC", "ATRC, textbook", "ATRC, recompute", "search", "search, half fixed", "search, fixed")
+STEPS = (
+    "multi-task",
+    "ATRC",
+    "ATRC, textbook",
+    "ATRC, recompute",
+    "search",
+    "search, recompute",
+    "search, half fixed",
+    "search, fixed",
+)
 
 
 def make_module(form: str, batch: int, grid: tuple[int, int], genotype: Genotype = GENOTYPE, regions: int = 0):
@@ -77,11 +86,11 @@ def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None
     network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make)
     if form == "ATRC, textbook":
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
-    if form == "ATRC, recompute":
+    if form.endswith("recompute"):
         recompute(network)
     phase = SearchPhase(network, recipe) if search else TrainPhase(network, recipe)
     if search:
-        fix(phase, {"search": 0, "search, half fixed": 8, "search, fixed": 16}[form])
+        fix(phase, {"search, half fixed": 8, "search, fixed": 16}.get(form, 0))
     image, truth, valid = random_batch(tasks, batch, size)
     optimizer = phase.optimizer()
 

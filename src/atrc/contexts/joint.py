@@ -1,14 +1,15 @@
-"""Many context pooling blocks at once, by the equations of each.
+"""All context pooling blocks of one target at once, by the equations of each.
 
-Blocks that read one task's features share matrix products; the label contexts of a target are one attention. The
-textbook form, block by block, is `ContextPooling.forward`; the tests hold both equal.
+What reads the same features shares a matrix product; the label contexts are one attention. The textbook form, block by
+block, is `ContextPooling.forward`; the tests hold both equal.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,9 @@ from atrc.ops import label_attention, local_attention
 
 # b batch, p blocks, c feature channels, d attention channels, h w feature grid, r label regions
 
-T = TypeVar("T")
+Features = Mapping[str, Float[Tensor, "b c h w"]]
+Prototypes = Mapping[tuple[str, str], Float[Tensor, "b c _"]]  # by task of the regions, source
+Kind = Callable[[Tensor, list["Term"], Features, Prototypes], Tensor]
 
 
 class Term(NamedTuple):
@@ -41,6 +44,11 @@ class Term(NamedTuple):
     block: ContextPooling
     weight: Tensor | None = None
 
+    @property
+    def pooled(self) -> tuple[str, str]:
+        """The task whose regions a label block pools over, and the source that it pools."""
+        return self.target if self.block.context == "t_label" else self.source, self.source
+
 
 class Pooled(NamedTuple):
     """The contexts of some blocks of one target, stacked.
@@ -54,112 +62,89 @@ class Pooled(NamedTuple):
     contexts: Float[Tensor, "b p d h w"]
 
 
-class Joint:
-    """The contexts of a set of blocks, for the features and label regions of one forward pass."""
+def pool_regions(terms: Iterable[Term], features: Features, densities: Mapping[str, Tensor]) -> Prototypes:
+    """Return what the label blocks attend to, once for all that share it. Source: Eq. 5.
 
-    def __init__(
-        self,
-        terms: Sequence[Term],
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        densities: Mapping[str, Float[Tensor, "b _ h w"]],
-    ) -> None:
-        self.terms, self.features, self.densities = terms, features, densities
-        self.flat = {task: x.flatten(2) for task, x in features.items()}
+    Args:
+        terms: Blocks of any targets.
+        features: F_n of every source.
+        densities: Of the label regions (b r h w) of the tasks that the blocks ask for.
 
-    def pool(self) -> dict[str, list[Pooled]]:
-        """Return the contexts of every target, by kind of context."""
-        pooled = defaultdict(list)
-        for kind in (self._global, self._local, self._label):
-            for target, found in kind().items():
-                pooled[target].append(found)
-        return pooled
-
-    def _queries(self, terms: list[Term]) -> dict[str, tuple[list[Term], Float[Tensor, "b p d n"]]]:
-        by_target = _group(terms, lambda term: term.target)
-        return {t: (some, project(self.flat[t], [x.block.query for x in some])) for t, some in by_target.items()}
-
-    def _keys_and_values(self, terms: list[Term]) -> dict[int, tuple[Tensor, Tensor]]:
-        """Return key and value of every term, by its identity: projections of the source's pixels."""
-        found: dict[int, tuple[Tensor, Tensor]] = {}
-        for source, some in _group(terms, lambda term: term.source).items():
-            keys = project(self.flat[source], [term.block.key for term in some])
-            values = project(self.flat[source], [term.block.value for term in some])
-            found |= {id(t.block): (k, v) for t, k, v in zip(some, keys.unbind(1), values.unbind(1), strict=True)}
-        return found
-
-    def _global(self) -> dict[str, Pooled]:
-        """Eq. 3, in the order that never forms the attention map; see `global_context`."""
-        terms = [term for term in self.terms if term.block.context == "global"]
-        sources = self._keys_and_values(terms)
-        pooled = {}
-        for target, (some, query) in self._queries(terms).items():
-            keys, values = zip(*(sources[id(term.block)] for term in some), strict=True)
-            summary = torch.stack([torch.bmm(value, key.mT) for key, value in zip(keys, values, strict=True)], 1)
-            total = torch.stack([key.sum(2) for key in keys], 1)[:, :, None]
-            context = torch.matmul(summary, query) / torch.matmul(total, query).clamp(min=1e-12)
-            pooled[target] = Pooled(_parts(some), self._grid(target, context))
-        return pooled
-
-    def _local(self) -> dict[str, Pooled]:
-        terms = [term for term in self.terms if term.block.context == "local"]
-        sources = self._keys_and_values(terms)
-        pooled = {}
-        for target, (some, query) in self._queries(terms).items():
-            contexts = []
-            for term, q in zip(some, query.unbind(1), strict=True):
-                k, v = sources[id(term.block)]
-                contexts.append(local_attention(self._grid(target, q), self._grid(target, k), self._grid(target, v)))
-            pooled[target] = Pooled(_parts(some), torch.stack(contexts, 1))
-        return pooled
-
-    def _label(self) -> dict[str, Pooled]:
-        terms = [term for term in self.terms if term.block.context in ("t_label", "s_label")]
-        regions = self._keys_and_values_of_regions(terms)
-        pooled = {}
-        for target, (some, query) in self._queries(terms).items():
-            keys, values = zip(*(regions[id(term.block)] for term in some), strict=True)
-            counts = [key.shape[2] for key in keys]
-            context = label_attention(self._grid(target, query), _stack(keys), _stack(values), counts)
-            pooled[target] = Pooled(_parts(some), context)
-        return pooled
-
-    def _keys_and_values_of_regions(self, terms: list[Term]) -> dict[int, tuple[Tensor, Tensor]]:
-        """Return key and value of every term, by its identity: projections of prototypes (Eq. 5)."""
-        asked = {(_region_task(term), term.source) for term in terms}
-        pooled = {pair: prototypes(self._densities(pair[0]), self.features[pair[1]]) for pair in sorted(asked)}
-        found: dict[int, tuple[Tensor, Tensor]] = {}
-        for some in _group(terms, lambda term: pooled[_region_task(term), term.source].shape[2]).values():
-            x = torch.stack([pooled[_region_task(term), term.source] for term in some], 1)
-            keys = project(x, [term.block.key for term in some]).unbind(1)
-            values = project(x, [term.block.value for term in some]).unbind(1)
-            found |= {id(t.block): (k, v) for t, k, v in zip(some, keys, values, strict=True)}
-        return found
-
-    def _densities(self, task: str) -> Tensor:
-        if task not in self.densities:
+    Raises:
+        UserError: Densities of a task are missing.
+    """
+    asked = sorted({term.pooled for term in terms if _is_label(term)})
+    for task, _ in asked:
+        if task not in densities:
             raise UserError(f"a label context needs the label regions of '{task}'")
-        return self.densities[task]
-
-    def _grid(self, target: str, x: Float[Tensor, "b *p d n"]) -> Float[Tensor, "b *p d h w"]:
-        return x.unflatten(-1, self.features[target].shape[2:])
+    return {(task, source): prototypes(densities[task], features[source]) for task, source in asked}
 
 
-def _parts(terms: Sequence[Term]) -> list[tuple[str, Tensor | None]]:
-    return [(term.source, term.weight) for term in terms]
+def pool(
+    target: Float[Tensor, "b c h w"], terms: Iterable[Term], features: Features, means: Prototypes
+) -> list[Pooled]:
+    """Return the contexts of one target, by kind of context.
+
+    Args:
+        target: Features F_T.
+        terms: Its blocks.
+        features: F_n of every source.
+        means: What `pool_regions` returns for these blocks, or more.
+    """
+    kinds: dict[Kind, list[Term]] = defaultdict(list)
+    for term in terms:
+        kinds[_KINDS[term.block.context]].append(term)
+    pooled = []
+    for kind, some in kinds.items():
+        if kind is _label:
+            some.sort(key=lambda term: means[term.pooled].shape[2])
+        query = project(target.flatten(2), [term.block.query for term in some]).unflatten(-1, target.shape[2:])
+        pooled.append(Pooled([(term.source, term.weight) for term in some], kind(query, some, features, means)))
+    return pooled
 
 
-def _region_task(term: Term) -> str:
-    return term.target if term.block.context == "t_label" else term.source
+def _global(query: Tensor, terms: list[Term], features: Features, means: Prototypes) -> Float[Tensor, "b p d h w"]:
+    """Eq. 3, in the order that never forms the attention map; see `global_context`."""
+    contexts = []
+    for rows, (key, value) in zip(query.flatten(3).unbind(1), _keys_and_values(terms, features), strict=True):
+        total = torch.bmm(key.sum(2)[:, None], rows).clamp(min=1e-12)
+        contexts.append(torch.bmm(torch.bmm(value, key.mT), rows) / total)
+    return torch.stack(contexts, 1).view_as(query)
+
+
+def _local(query: Tensor, terms: list[Term], features: Features, means: Prototypes) -> Float[Tensor, "b p d h w"]:
+    parts = zip(query.unbind(1), _keys_and_values(terms, features), strict=True)
+    return torch.stack([local_attention(q, k.view_as(q), v.view_as(q)) for q, (k, v) in parts], 1)
+
+
+def _label(query: Tensor, terms: list[Term], features: Features, means: Prototypes) -> Float[Tensor, "b p d h w"]:
+    """Eq. 2; the blocks are sorted by the number of their regions: equal ones are projected together."""
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    counts: list[int] = []
+    for count, group in itertools.groupby(terms, key=lambda term: means[term.pooled].shape[2]):
+        some = list(group)
+        x = torch.stack([means[term.pooled] for term in some], 1)
+        keys += project(x, [term.block.key for term in some]).unbind(1)
+        values += project(x, [term.block.value for term in some]).unbind(1)
+        counts += [count] * len(some)
+    return label_attention(query, _stack(keys), _stack(values), counts)
+
+
+_KINDS: dict[str, Kind] = {"global": _global, "local": _local, "t_label": _label, "s_label": _label}
+
+
+def _keys_and_values(terms: list[Term], features: Features) -> list[tuple[Tensor, Tensor]]:
+    """Return key and value of every block (b d n): projections of its source's pixels."""
+    rows = [(term.block, features[term.source].flatten(2)) for term in terms]
+    return [(project(x, [block.key])[:, 0], project(x, [block.value])[:, 0]) for block, x in rows]
+
+
+def _is_label(term: Term) -> bool:
+    return _KINDS[term.block.context] is _label
 
 
 def _stack(parts: Sequence[Float[Tensor, "b d _"]]) -> Float[Tensor, "b p d r"]:
     """Stack what has different numbers of regions; the rest is 0."""
     most = max(part.shape[2] for part in parts)
     return torch.stack([F.pad(part, (0, most - part.shape[2])) for part in parts], 1)
-
-
-def _group(terms: Iterable[Term], key: Callable[[Term], T]) -> dict[T, list[Term]]:
-    groups: dict[T, list[Term]] = defaultdict(list)
-    for term in terms:
-        groups[key(term)].append(term)
-    return groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -10,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts import ContextPooling, Joint, Pooled, Term, spatial_softmax
+from atrc.contexts import ContextPooling, Pooled, Term, pool, pool_regions, spatial_softmax
+from atrc.contexts.joint import Prototypes
 from atrc.distillation.base import Distillation
 from atrc.errors import UserError
 from atrc.genotype import Genotype, SearchSpace
@@ -89,8 +91,28 @@ class ATRC(Distillation):
             UserError: Features or regions of a task are missing.
         """
         densities = self._densities(features, regions)
-        pooled = Joint(self._terms(), features, densities).pool()
-        return {target: row(target, features, densities, pooled[target]) for target, row in self.rows.items()}
+        terms = {target: self._terms(target) for target in self.rows}
+        means = pool_regions(itertools.chain(*terms.values()), features, densities)
+        return {target: self.refine_target(target, terms[target], features, densities, means) for target in self.rows}
+
+    def refine_target(
+        self,
+        target: str,
+        terms: Sequence[Term],
+        features: Mapping[str, Float[Tensor, "b c h w"]],
+        densities: Mapping[str, Float[Tensor, "b _ h w"]],
+        means: Prototypes,
+    ) -> Float[Tensor, "b c h w"]:
+        """Refine one target; between the targets of a forward pass nothing goes but the arguments.
+
+        Args:
+            target: Task.
+            terms: Its context pooling blocks in use.
+            features: F_n of every task.
+            densities: Of the label regions of the tasks that have them.
+            means: Prototypes of the label regions, pooled once for all targets.
+        """
+        return self.rows[target](target, features, densities, pool(features[target], terms, features, means))
 
     def contexts(
         self,
@@ -133,10 +155,10 @@ class ATRC(Distillation):
         self._check(features, regions or {})
         return {task: spatial_softmax(logits) for task, logits in (regions or {}).items()}
 
-    def _terms(self) -> list[Term]:
-        """List the context pooling blocks in use; a block made of several says which by `terms()`."""
+    def _terms(self, target: str) -> list[Term]:
+        """List a target's context pooling blocks in use; a block made of several says which by `terms()`."""
         terms = []
-        for (target, source), block in self.blocks():
+        for source, block in self.rows[target].blocks.items():
             parts = [(block, None)] if isinstance(block, ContextPooling) else getattr(block, "terms", list)()
             terms += [Term(target, source, part, weight) for part, weight in parts]
         return terms

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from atrc.distillation import ATRC
 from atrc.network import MultiTaskNetwork
 from atrc.training.recipe import Recipe
 
@@ -28,13 +29,17 @@ def arrange(network: MultiTaskNetwork, recipe: Recipe) -> None:
 def recompute(network: MultiTaskNetwork) -> None:
     """Keep only what goes from part to part, and compute the rest anew in the backward pass.
 
-    The parts are the blocks of the backbone, the heads, the neck and the distillation module. Gradients and the
+    The parts are the blocks of the backbone, the heads, the neck and the distillation module; of ATRC, every target on
+    its own. Gradients and the
     statistics of batch normalisation stay what they are, to the bit.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
     """
     for part in parts(network):
-        part.forward = functools.partial(_recomputed, part, part.forward)
+        if isinstance(part, ATRC):
+            part.refine_target = functools.partial(_recomputed_target, part, part.refine_target)  # type: ignore[method-assign]
+        else:
+            part.forward = functools.partial(_recomputed, part, part.forward)
 
 
 def parts(network: MultiTaskNetwork) -> Iterator[nn.Module]:
@@ -52,6 +57,10 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from _blocks(child)
         elif next(child.children(), None) is not None:
             yield child
+
+
+def _recomputed_target(module: ATRC, refine_target: Callable[..., Any], target: str, *inputs: Any) -> Any:
+    return _recomputed(module.rows[target], refine_target, target, *inputs)
 
 
 def _recomputed(part: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -24,7 +24,7 @@ from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from atrc.training.execution import recompute
+from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.recipe import Recipe
@@ -44,7 +44,7 @@ STEPS = (
     "ATRC, textbook",
     "ATRC, recompute",
     "search",
-    "search, recompute",
+    "search, keep",
     "search, half fixed",
     "search, fixed",
 )
@@ -86,8 +86,8 @@ def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None
     network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make)
     if form == "ATRC, textbook":
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
-    if form.endswith("recompute"):
-        recompute(network)
+    kept = {"recompute": "network", "keep": "nothing"}.get(form.rpartition(", ")[2], default_recompute(network))
+    recompute(network, kept)
     phase = SearchPhase(network, recipe) if search else TrainPhase(network, recipe)
     if search:
         fix(phase, {"search, half fixed": 8, "search, fixed": 16}.get(form, 0))

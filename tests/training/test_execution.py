@@ -15,7 +15,7 @@ from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, supergraph
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.execution import parts, recompute
+from atrc.training.execution import arrange, default_recompute, parts, recompute
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
@@ -67,6 +67,23 @@ def test_recomputing_keeps_a_fraction_and_changes_no_bit(nyud_tasks, search):
         torch.testing.assert_close(state_after[name], value, rtol=0, atol=0, msg=name)
 
 
+def test_a_search_recomputes_its_distillation_by_default(nyud_tasks):
+    plain = make(nyud_tasks, search=True)
+    saving = copy.deepcopy(plain)
+    arrange(saving, Recipe())
+    image = torch.rand(2, 3, 64, 96)
+    gradients, _, bytes_plain = step(plain, image)
+    others, _, bytes_saving = step(saving, image)
+    assert bytes_saving < bytes_plain / 2
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(others[name], gradient, rtol=0, atol=0, msg=name)
+
+
+def test_a_training_recomputes_nothing_by_default(nyud_tasks):
+    network = make(nyud_tasks)
+    assert default_recompute(network) == "nothing"
+
+
 def test_evaluation_and_no_grad_do_not_recompute(nyud_tasks):
     network = make(nyud_tasks[:1])
     image = torch.rand(1, 3, 32, 32)
@@ -109,7 +126,7 @@ def recipe(out, data, **options):
 
 def test_a_run_that_recomputes_or_has_channels_last_is_the_same_run(tmp_path, nyud_folder):
     states = {}
-    for name, options in {"plain": {}, "saving": {"recompute": True}, "last": {"channels_last": True}}.items():
+    for name, options in {"plain": {}, "saving": {"recompute": "network"}, "last": {"channels_last": True}}.items():
         fit(recipe(tmp_path / name, nyud_folder, **options), progress=False)
         states[name] = Checkpoint.load(checkpoint_path(tmp_path / name)).network
     for name, value in states["plain"].items():

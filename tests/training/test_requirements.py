@@ -25,7 +25,7 @@ def test_the_defaults_can_be_run():
         ({"network": NetworkConfig(distillation="psd")}, True, 1, "searches ATRC, not network.distillation psd"),
         ({"compile": "inductor"}, True, 1, "compile is for training"),
         ({"compile": "inductr"}, False, 1, "no backend 'inductr'; choose from .*inductor"),
-        ({"compile": "inductor", "recompute": True}, False, 1, "recompute and compile do not go together"),
+        ({"compile": "inductor", "recompute": "network"}, False, 1, "recompute and compile do not go together"),
         (
             {"network": NetworkConfig(branching="at:2"), "search": SearchConfig(space="branches")},
             True,

@@ -5,37 +5,49 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from atrc.distillation import ATRC
+from atrc.genotype import SearchSpace
 from atrc.network import MultiTaskNetwork
 from atrc.training.recipe import Recipe
+
+Recompute = Literal["nothing", "distillation", "network"]
 
 
 def arrange(network: MultiTaskNetwork, recipe: Recipe) -> None:
     """Make a network run as its recipe says: `recompute`, `channels_last`, `compile`."""
-    if recipe.recompute:
-        recompute(network)
+    recompute(network, recipe.recompute or default_recompute(network))
     if recipe.channels_last:
         network.to(memory_format=torch.channels_last)
     if recipe.compile:
         network.compile(backend=recipe.compile)
 
 
-def recompute(network: MultiTaskNetwork) -> None:
+def default_recompute(network: MultiTaskNetwork) -> Recompute:
+    """Choose "distillation" where the blocks hold several contexts each, as in a search; else "nothing"."""
+    module = network.distillation
+    return "distillation" if isinstance(module, ATRC) and isinstance(module.genotype, SearchSpace) else "nothing"
+
+
+def recompute(network: MultiTaskNetwork, what: Recompute = "network") -> None:
     """Keep only what goes from part to part, and compute the rest anew in the backward pass.
 
     The parts are the blocks of the backbone, the heads, the neck and the distillation module; of ATRC, every target on
-    its own. Gradients and the
-    statistics of batch normalisation stay what they are, to the bit.
+    its own. Gradients and the statistics of batch normalisation stay what they are, to the bit.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
+
+    Args:
+        network: Changed in place.
+        what: All parts, or that of the distillation alone.
     """
-    for part in parts(network):
+    chosen = {"nothing": (), "distillation": (network.distillation,), "network": parts(network)}[what]
+    for part in chosen:
         if isinstance(part, ATRC):
             part.refine_target = functools.partial(_recomputed_target, part, part.refine_target)  # type: ignore[method-assign]
         else:

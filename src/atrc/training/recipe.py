@@ -119,9 +119,12 @@ class Recipe:
         accelerator: As in Lightning: "auto", "cpu", "gpu" ..
         devices: Number of devices, of every node.
         nodes: Number of nodes; more than one are started by torchrun or Slurm's srun.
+        timeout: Seconds that a process of a distributed run waits for another before the run ends: more than the
+            slowest takes to start, or to evaluate its share [s].
         deterministic: Use only deterministic kernels (on a GPU set CUBLAS_WORKSPACE_CONFIG=:4096:8 too).
-        recompute: Keep only what goes between the parts of the network and compute the rest anew in the backward pass:
-            the same numbers in less memory and more time.
+        recompute: What to compute anew in the backward pass instead of keeping it, for the same numbers in less memory
+            and more time: "nothing", the "distillation" (ATRC's, target by target) or the whole "network", part by
+            part. By default the distillation of a search, else nothing.
         channels_last: Keep feature maps with their channels last, which convolutions on GPUs in bf16 or fp16 prefer.
         compile: Backend of torch.compile to train with, such as inductor; not for searches, whose graph changes.
     """
@@ -138,8 +141,9 @@ class Recipe:
     accelerator: str = "auto"
     devices: int = 1
     nodes: int = 1
+    timeout: int = 600
     deterministic: bool = False
-    recompute: bool = False
+    recompute: Literal["nothing", "distillation", "network"] | None = None
     channels_last: bool = False
     compile: str | None = None
 
@@ -155,7 +159,18 @@ class Recipe:
 
 # What a continuation may change: where and on what it runs. (Dropout is drawn per process, so another number of
 # devices is the same run only in distribution.)
-FREE = ("out", "data.root", "data.url", "data.workers", "accelerator", "devices", "nodes", "log_every", "recompute")
+FREE = (
+    "out",
+    "data.root",
+    "data.url",
+    "data.workers",
+    "accelerator",
+    "devices",
+    "nodes",
+    "timeout",
+    "log_every",
+    "recompute",
+)
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:

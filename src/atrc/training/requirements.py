@@ -31,7 +31,7 @@ def require_usable(recipe: Recipe, search: bool, processes: int) -> None:
         )
     if recipe.compile is not None and recipe.compile not in (backends := list_backends(exclude_tags=())):
         raise UserError(f"compile: torch.compile has no backend '{recipe.compile}'; choose from {', '.join(backends)}")
-    if recipe.compile and recipe.recompute:
+    if recipe.compile and recipe.recompute in ("distillation", "network"):
         raise UserError("recompute and compile do not go together: compiled code decides itself what it keeps")
     if search:
         _require_searchable(recipe)

@@ -1,0 +1,82 @@
+"""A look into a file of `torch.save` before torch opens it: what it would make, without making it."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+# What a checkpoint is made of besides plain values. torch's own list is longer; some of it fills the memory.
+_STORAGE = re.compile(r"(Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
+_SIZES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}  # of an element [bytes]
+
+
+class CodeError(ValueError):
+    """The file would run something."""
+
+
+def check_stored(path: Path) -> None:
+    """Refuse a file that would run code, or that would take more memory than its own size.
+
+    Raises:
+        CodeError: It asks for functions that no checkpoint needs.
+        ValueError: It is not what `torch.save` writes.
+        Exception: It is damaged; `zipfile` and `pickle` raise many kinds.
+    """
+    with zipfile.ZipFile(path) as file:
+        entries = file.infolist()
+        names = [entry.filename for entry in entries]
+        if len(set(names)) < len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("not written by torch.save")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its parts overlap")
+        pickled = next((name for name in names if name.endswith("/data.pkl")), None)
+        if pickled is None:
+            raise ValueError("not written by torch.save")
+        folder = pickled.removesuffix("data.pkl") + "data/"
+        sizes = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
+        with file.open(pickled) as data:
+            _Looker(data, sizes).load()
+
+
+class _Looker(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C makes room for whatever index it is told
+    """Unpickles plain values, and stands still wherever anything would be called."""
+
+    def __init__(self, file: IO[bytes], sizes: dict[str, int]) -> None:
+        super().__init__(file)
+        self.sizes = sizes
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return self._parameter
+        if module == "torch" and (kind := _STORAGE.fullmatch(name)):
+            return _Element(_SIZES.get(kind[1], 1))
+        raise CodeError(f"{module}.{name}")
+
+    def persistent_load(self, pid: Any) -> int:
+        """Return the number of elements of a tensor's storage."""
+        _, element, key, _, count = pid
+        if not isinstance(element, _Element) or self.sizes.get(key) != element.size * count:
+            raise ValueError(f"a tensor whose {count} numbers are not there")
+        return count
+
+    def _tensor(self, stored: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+        if min((offset, *size, *stride)) < 0 or offset + math.prod(size) > stored:
+            raise ValueError(f"a tensor of size {size} out of {stored} numbers")
+
+    def _parameter(self, *_: Any) -> None:
+        """Stand for a parameter, whose tensor has been seen."""
+
+
+class _Element(NamedTuple):
+    """Stands for the type of a storage: the size of an element [bytes]."""
+
+    size: int

@@ -74,8 +74,8 @@ class Page:
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
-        target = pipe.command("Target.createTarget", url="about:blank")["targetId"]
-        self.session = pipe.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.target = pipe.command("Target.createTarget", url="about:blank")["targetId"]
+        self.session = pipe.command("Target.attachToTarget", targetId=self.target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log", "DOM"):
             self(f"{domain}.enable")
 
@@ -102,13 +102,13 @@ class Page:
             raise RuntimeError(found["exceptionDetails"].get("exception", {}).get("description", code))
         return found["result"].get("value")
 
-    def wait(self, code: str, seconds: float = 30.0) -> Any:
-        """Wait until an expression is true; return its value."""
+    def wait(self, code: str, seconds: float = 30.0) -> None:
+        """Wait until an expression is true."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(RuntimeError):  # the page may not be there yet
-                if value := self.run(code):
-                    return value
+                if self.run(f"Boolean({code})"):
+                    return
             time.sleep(0.05)
         raise TimeoutError(
             f"not within {seconds} s: {code}; the page says {self.text('#message')!r}; {self.problems()}"
@@ -154,8 +154,12 @@ class Page:
         logged = [event["params"]["entry"] for event in self._events("Log.entryAdded")]
         return thrown + [entry["text"] for entry in logged if entry["level"] == "error"]
 
+    def close(self) -> None:
+        """Close the page."""
+        self.pipe.command("Target.closeTarget", targetId=self.target)
+
     def _events(self, method: str) -> list[dict[str, Any]]:
-        return [one for one in self.pipe.events if one.get("method") == method and one["sessionId"] == self.session]
+        return [one for one in self.pipe.events if one.get("method") == method and one.get("sessionId") == self.session]
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": verbs.evaluate,
     "predict": verbs.predict,
     "publish": verbs.publish,
+    "export": verbs.export,
     "boundaries": verbs.boundaries,
     "resources": verbs.resources,
     "importance": verbs.importance,
@@ -47,6 +48,7 @@ SWITCHES = {  # options that take no value
     "augmented": "Show what a training makes of the images: scaled, cropped, mirrored, distorted.",
     "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
     "frames": "Of a video, write the raw predictions of every frame too.",
+    "logits": "Export unnormalised predictions in place of classes, metres, unit vectors and probabilities.",
     "half": "Save 16-bit floats: half the size.",
     "open": "Open the page in a browser.",
 }

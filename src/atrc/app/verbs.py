@@ -202,6 +202,32 @@ def publish(model: str, folder: str, half: bool = False, hub: str | None = None)
     print(publish_network(model, folder, half, hub))
 
 
+def export(
+    model: str,
+    out: str = "network.onnx",
+    size: tuple[int, int] | None = None,
+    image: str | None = None,
+    logits: bool = False,
+    json: str | None = None,
+) -> None:
+    """Export a network for other runtimes, checked against PyTorch: it is not written if it differs.
+
+    Args:
+        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        out: The file to write: .onnx, or .pt2 for torch.export.
+        size: Height and width of the images that it will take, "[height,width]" [px]; any by default.
+        image: A photograph to check on; a rendered room by default.
+        logits: Export unnormalised predictions in place of classes, metres, unit vectors and probabilities.
+        json: Also write the differences to this file; "-" for standard output, in place of the table.
+    """
+    from atrc.app.export import print_export, run_export
+
+    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
+        content = run_export(model, Path(out), size, image, logits)
+        print_export(content)
+    _write_json(content, json)
+
+
 def boundaries(
     predictions: str,
     truths: str,

@@ -78,5 +78,5 @@ def cut(x: Float[Tensor, "b c _ _"], height: Size, width: Size) -> Float[Tensor,
     """Cut off rows below and columns to the right; none, if there are no more than wanted."""
     if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
         # A negative pad rather than a slice: it asks nothing about the sizes, so any size exports.
-        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+        return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))  # type: ignore[arg-type]
     return x[..., :height, :width]

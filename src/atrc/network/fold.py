@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -93,8 +93,10 @@ class _Watch(TorchFunctionMode):
         return result
 
     def pairs(self, network: nn.Module) -> Iterator[Pair]:
-        convs = {id(m.weight): m for m in network.modules() if type(m).forward is nn.Conv2d.forward}
-        norms = {id(m.running_mean): m for m in network.modules() if type(m) in (nn.BatchNorm2d, BatchNormAct2d)}
+        convs: dict[int, Any] = {id(m.weight): m for m in network.modules() if type(m).forward is nn.Conv2d.forward}
+        norms: dict[int, Any] = {
+            id(m.running_mean): m for m in network.modules() if type(m) in (nn.BatchNorm2d, BatchNormAct2d)
+        }
         uses: dict[tuple[int, int], list[int]] = defaultdict(list)
         for output, mean in self.norms:
             uses[id(self.weights.get(id(output))), id(mean)].append(self.reads[id(output)])
@@ -122,10 +124,10 @@ def _fold_rows(module: ATRC) -> None:
     for row in module.rows.values():
         for layers in (getattr(row, "fuse", None), row.join):
             if layers is not None and isinstance(layers[1], nn.BatchNorm2d):
-                layers[0].weight, shift = _fused(layers[0], layers[1])
+                layers[0].weight, shift = _fused(cast(nn.Conv2d, layers[0]), layers[1])
                 layers[1] = _Shift(shift.detach())
 
 
 def _fused(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[nn.Parameter, nn.Parameter]:
-    mean, variance = norm.running_mean, norm.running_var
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     return fuse_conv_bn_weights(conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias)

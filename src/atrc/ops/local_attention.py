@@ -2,7 +2,7 @@
 
 One custom operator, `atrc::local_attention`, with one implementation per situation:
 
-- while exporting: tiles and `scaled_dot_product_attention`, which other runtimes know too;
+- while exporting: tiles, matrix products and a softmax, which other runtimes know too;
 - on a CPU: a C++ kernel, built on first use;
 - on a CUDA device: Triton kernels, if Triton is installed;
 - elsewhere, and without a compiler: the same tiles with a backward pass of their own.

@@ -22,20 +22,44 @@ from torch import Tensor
 def attend(
     query: Float[Tensor, "b d h w"], key: Float[Tensor, "b d h w"], value: Float[Tensor, "b c h w"], window: int
 ) -> Float[Tensor, "b c h w"]:
-    """Local attention by `scaled_dot_product_attention`, for exporting."""
-    height, width = query.shape[2:]
-    tile, halo = _sizes(window)
-    query, (key, value) = _marked_queries(query, tile), _with_halo(key, value, window)
-    out = F.scaled_dot_product_attention(
-        _cut(query, tile, tile)[:, None],  # ONNX knows attention with heads only
-        _cut(key, halo, tile)[:, None],
-        _cut(value, halo, tile)[:, None],
-        attn_mask=_window_mask(query, window),
-        scale=1.0,
-    )
-    out = _joined(out[:, 0], tile, query.shape)
+    """Local attention in few operators, for exporting. Channels are last: other runtimes move rows of them fast."""
+    batch, channels, height, width = query.shape
+    tile, radius = _sizes(window)[0], window // 2
+    rows, columns = _count(height, tile), _count(width, tile)
+    right, bottom = columns * tile - width, rows * tile - height
+    around = (radius, right + tile - radius, radius, bottom + tile - radius)
+    exists = F.pad(torch.zeros_like(key[:, :1]), around, value=torch.finfo(key.dtype).min / 2)
+    query = F.pad(_channels_last(query) / math.sqrt(channels), (0, 1, 0, right, 0, bottom), value=1.0)
+    key, value = (_channels_last(x) for x in (torch.cat([F.pad(key, around), exists], 1), F.pad(value, around)))
+    query = _squares(query.reshape(batch, rows, tile, columns, tile, channels + 1))
+    key, value = (_squares(_halos(x, (rows, columns), tile, window)) for x in (key, value))
+    out = (query @ key.mT + _window_mask(query, window)).softmax(2) @ value
+    out = out.reshape(batch, rows, columns, tile, tile, value.shape[2]).permute(0, 1, 3, 2, 4, 5)
+    out = out.reshape(batch, rows * tile, columns * tile, value.shape[2])
     # A negative pad rather than a slice: it asks nothing about the sizes, so any dynamic size exports.
-    return F.pad(out, (0, width - out.shape[3], 0, height - out.shape[2]))
+    return F.pad(out, (0, 0, 0, -right, 0, -bottom)).permute(0, 3, 1, 2)
+
+
+def _count(size: Any, tile: int) -> Any:
+    """Tiles that cover a size; a symbolic size gets a spare one, lest `torch.export` ask whether there is but one."""
+    return (size + (tile if isinstance(size, int) else 2 * tile) - 1) // tile
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.permute(0, 2, 3, 1)
+
+
+def _halos(x: Tensor, counts: tuple[Any, Any], tile: int, window: int) -> Tensor:
+    """Every tile with what is around it: (b rows y columns x c)."""
+    for axis, count in zip((1, 3), counts, strict=True):
+        first, second = (x.narrow(axis, i, count * tile).unflatten(axis, (count, tile)) for i in (0, tile))
+        x = torch.cat([first, second.narrow(axis + 1, 0, window - 1)], axis + 1)
+    return x
+
+
+def _squares(x: Tensor) -> Tensor:
+    """(b rows y columns x c) to (squares, pixels, channels)."""
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, x.shape[2] * x.shape[4], x.shape[5])
 
 
 def forward(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
@@ -80,11 +104,9 @@ def _sizes(window: int) -> tuple[int, int]:
     return tile, tile + window - 1
 
 
-def _missing(size: Any, tile: int) -> Any:
-    """Pixels up to whole tiles; a symbolic size gives a symbolic result."""
-    # A symbolic size gets a spare tile, lest `torch.export` ask whether there is more than one.
-    spare = 0 if isinstance(size, int) else tile
-    return (size + tile - 1) // tile * tile - size + spare
+def _missing(size: int, tile: int) -> int:
+    """Pixels up to whole tiles."""
+    return -size % tile
 
 
 def _whole_tiles(x: Tensor, tile: int) -> Tensor:
@@ -126,7 +148,7 @@ def _cut(x: Tensor, size: int, step: int) -> Tensor:
     return x.permute(0, 2, 3, 4, 5, 1).reshape(-1, size**2, x.shape[1])
 
 
-def _joined(tiles: Tensor, tile: int, shape: Sequence[int | torch.SymInt]) -> Tensor:
+def _joined(tiles: Tensor, tile: int, shape: Sequence[int]) -> Tensor:
     """The inverse of `_cut` for tiles side by side."""
     batch, _, height, width = shape
     x = tiles.reshape(batch, height // tile, width // tile, tile, tile, tiles.shape[2])

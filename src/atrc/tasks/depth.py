@@ -46,6 +46,7 @@ class Depth(Task):
 
     metric_name: ClassVar[str] = "RMSE"
     unit: ClassVar[str] = "m"
+    decoded: ClassVar[str] = "distance along the optical axis [m]"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = DepthMap
 
     @property

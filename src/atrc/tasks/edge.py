@@ -34,6 +34,7 @@ class Boundaries(Task):
 
     metric_name: ClassVar[str] = "odsF"
     unit: ClassVar[str] = "%"
+    decoded: ClassVar[str] = "probability of a boundary"
 
     @property
     def channels(self) -> int:

@@ -60,6 +60,7 @@ class SurfaceNormals(Task):
 
     metric_name: ClassVar[str] = "mErr"
     unit: ClassVar[str] = "deg"
+    decoded: ClassVar[str] = "unit vectors"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = NormalMap
 
     @property

@@ -27,6 +27,7 @@ class Saliency(Task):
 
     metric_name: ClassVar[str] = "maxF"
     unit: ClassVar[str] = "%"
+    decoded: ClassVar[str] = "probability that a pixel is salient"
 
     @property
     def channels(self) -> int:

@@ -33,6 +33,7 @@ class SemanticSegmentation(Task):
 
     metric_name: ClassVar[str] = "mIoU"
     unit: ClassVar[str] = "%"
+    decoded: ClassVar[str] = "class of every pixel"
     limits_crop: ClassVar[bool] = True
 
     @property

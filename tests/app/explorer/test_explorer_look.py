@@ -68,6 +68,11 @@ def test_attention_is_that_of_an_inspection(network):
     assert labelled["others"]["count"] == 2
     assert sum(shares) + labelled["others"]["share"] == pytest.approx(1, abs=1e-3)
     assert found["sources"]["edge"]["range"].endswith("even")
+    where = look.region("depth", labelled["regions"][0]["number"])
+    assert where["grid"] == [12, 16]
+    for task, number in (("depth", 8), ("depth", -1), ("fly", 0)):
+        with pytest.raises(MissingError, match="no label region"):
+            look.region(task, number)
     assert look.at(7, 50, "edge")["sources"]["depth"] == {"context": "none"}
 
 

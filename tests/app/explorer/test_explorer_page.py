@@ -116,10 +116,22 @@ def test_a_cell_of_the_grid_chooses_the_pair(page):
 
 def test_regions_are_named_with_their_shares(page):
     page.click(".cell[title^='semseg attends to depth']")
-    page.wait("document.querySelector('.chosen figcaption p')?.textContent === 'label regions of depth'")
-    shares = page.run("[...document.querySelectorAll('.chosen .regions li')].map(li => li.children[2].textContent)")
+    page.wait("document.querySelector('.chosen figcaption p')?.textContent.startsWith('label regions of depth')")
+    shares = page.run(
+        "[...document.querySelectorAll('.chosen .regions li')].map(li => li.textContent.match(/[\\d.]+ %$/)[0])"
+    )
     assert len(shares) == 7  # six, and the rest
     assert sum(float(share.removesuffix(" %")) for share in shares) == pytest.approx(100, abs=4)  # each is rounded
+
+
+def test_a_region_that_is_pointed_at_shows_where_it_is(page):
+    page.click(".cell[title^='semseg attends to depth']")
+    page.wait("document.querySelector('.chosen .regions button')")
+    before = page.run(MAPS)
+    page.run("document.querySelector('.chosen .regions button').focus()")
+    page.wait(f"{MAPS} !== {before!r}")
+    page.run("document.querySelector('.chosen .regions button').blur()")
+    page.wait(f"{MAPS} === {before!r}")
 
 
 def test_an_opened_photograph_is_shown_and_nobody_else_sees_it(page, browser, address, tmp_path):

@@ -47,6 +47,8 @@ def test_a_photograph_is_brought_and_asked_about(client):
     assert (status, look["contexts"]) == (200, GENOTYPE.contexts)
     status, found = client.ask(f"{where}/pixel", model=0, row=39, column=49, target="depth")
     assert (status, list(found["sources"])) == (200, ["semseg", "depth", "normals", "edge"])
+    status, found = client.ask(f"{where}/region", model=0, task="depth", region=7)
+    assert (status, found["grid"]) == (200, [10, 13])
     status, found = client.ask(f"{where}/pixel", model=1, row=39, column=49, target="depth")
     assert (status, set(found)) == (200, {"pixel", "values"})
     assert client.ask("/api/legend", model=0, task="normals")[1][:4] == b"\x89PNG"
@@ -80,6 +82,13 @@ def test_the_server_says_what_there_is(client):
         ("/api/images/example-0/pixel", {"model": 0, "row": "1e3", "column": 0}, 400, "row is '1e3'"),
         ("/api/images/example-0/pixel", {"model": 0, "row": "9" * 99, "column": 0}, 400, "row is '9999"),
         ("/api/images/example-0/pixel", {"model": 0, "row": 1, "column": 1, "target": "x"}, 400, "no target 'x'"),
+        (
+            "/api/images/example-0/region",
+            {"model": 0, "task": "depth", "region": 8},
+            404,
+            "no label region 8 of task 'depth'",
+        ),
+        ("/api/images/example-0/region", {"model": 1, "task": "depth", "region": 0}, 404, "no label region 0"),
         ("/api/legend", {"model": 0, "task": "depth"}, 400, "no ball of directions for task 'depth'"),
         ("/api/legend", {"model": 7, "task": "depth"}, 404, "no model 7"),
     ],
@@ -192,6 +201,43 @@ def test_too_many_jobs_are_refused_and_places_come_free_again():
 
     assert asyncio.run(ask()) == list(range(5))
     worker.close()
+
+
+def test_quick_jobs_go_before_long_ones_of_the_same_moment_but_not_for_ever():
+    worker, gate, done = Worker(9), threading.Event(), []
+
+    async def ask():
+        first = asyncio.create_task(worker.run(gate.wait))
+        await asyncio.sleep(0.01)
+        jobs = [("long", 0.2), ("quick", 0.0), ("later", 0.0)]
+        tasks = []
+        for name, behind in jobs:
+            await asyncio.sleep(0.3 if name == "later" else 0.0)
+            tasks.append(asyncio.create_task(worker.run(lambda name=name: done.append(name), behind)))
+        await asyncio.sleep(0.01)
+        gate.set()
+        await asyncio.gather(first, *tasks)
+
+    asyncio.run(ask())
+    worker.close()
+    assert done == ["quick", "long", "later"]
+
+
+def test_a_worker_that_is_closed_drops_what_waits():
+    worker, gate = Worker(9), threading.Event()
+
+    async def ask():
+        running, waiting = (asyncio.create_task(worker.run(job)) for job in (gate.wait, lambda: 1))
+        await asyncio.sleep(0.01)
+        closing = asyncio.get_running_loop().run_in_executor(None, worker.close)
+        await asyncio.sleep(0.05)
+        gate.set()
+        await closing
+        return await running, await asyncio.gather(waiting, return_exceptions=True)
+
+    ran, dropped = asyncio.run(ask())
+    assert ran
+    assert isinstance(dropped[0], asyncio.CancelledError)
 
 
 def test_a_port_that_is_taken_is_named(capsys):

@@ -25,6 +25,7 @@ from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
 
 VIEW = 640  # longer side of the photographs on the page, at most [px]
 EXAMPLE = "example-"
+LONG = 2.0  # a pass of the network, of a large photograph on a small machine [s]
 CONTEXTS = {  # a letter, since colour alone is not for everybody, and what it attends to
     "none": ("\N{EN DASH}", "nothing"),
     "global": ("G", "every pixel"),
@@ -105,6 +106,10 @@ class Explorer:
     def jpeg(self, name: str) -> bytes:
         """Return a photograph for the page."""
         return self._photo(name).jpeg
+
+    def patience(self, name: str, model: int) -> float:
+        """Return how long [s] a question about a look may let others go first: those that are quick may overtake."""
+        return 0.0 if (name, model) in self._looks else LONG
 
     def look(self, name: str, model: int) -> Look:
         """Return what a model makes of a photograph; the network runs unless the latest look is still held.

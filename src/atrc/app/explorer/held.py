@@ -34,6 +34,9 @@ class Held(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._values
+
     def get(self, key: Key) -> Value | None:
         """Return a value, if it is still held."""
         with self._lock:

@@ -27,7 +27,7 @@ class Limits:
     uploads: int = 128 * MEGABYTE
     pixels: int = 50_000_000
     images: int = 128 * MEGABYTE
-    looks: int = 768 * MEGABYTE
+    looks: int = 1024 * MEGABYTE
     waiting: int = 128
     seconds: float = 60.0
 

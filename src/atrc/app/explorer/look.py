@@ -94,6 +94,17 @@ class Look:
             }
         return found
 
+    def region(self, task: str, number: int) -> dict[str, Any]:
+        """Say where one label region is, in plain values.
+
+        Raises:
+            MissingError: No such region.
+        """
+        found = self.inspection.regions.get(task) if self.inspection else None
+        if found is None or not 0 <= number < len(found):
+            raise MissingError(f"no label region {number} of task '{task}'")
+        return {"grid": list(found.shape[1:]), "levels": levels(found[number].float().cpu().numpy())}
+
     def _sources(self, target: str, row: int, column: int) -> dict[str, Any]:
         assert self.inspection
         (h, w), (y, x) = self.size, self.inspection.image_size
@@ -140,7 +151,10 @@ def levels(weights: Float[np.ndarray, "y x"]) -> str:
 def _regions(task: Task, weights: Float[np.ndarray, " r"]) -> dict[str, Any]:
     order = np.argsort(-weights, kind="stable")[:REGIONS].tolist()
     colours = legends.to_css(task.region_colours)
-    named = [{"name": task.region_names[r], "colour": colours[r], "share": round(float(weights[r]), 4)} for r in order]
+    named = [
+        {"number": r, "name": task.region_names[r], "colour": colours[r], "share": round(float(weights[r]), 4)}
+        for r in order
+    ]
     rest = max(0.0, 1 - float(weights[order].sum()))
     return {"regions": named, "others": {"count": len(weights) - len(order), "share": round(rest, 4)}}
 

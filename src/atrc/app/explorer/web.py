@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Awaitable, Callable
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from atrc.app.explorer.explorer import Explorer
 from atrc.app.explorer.guard import Application, Guard
 from atrc.app.explorer.limits import BusyError, MissingError, TooLargeError
+from atrc.app.explorer.look import Look
 from atrc.app.explorer.uploads import Uploads
 from atrc.app.explorer.worker import Worker
 from atrc.errors import UserError
@@ -36,6 +37,7 @@ SETTINGS: dict[str, Any] = {
     "timeout_graceful_shutdown": 3,
 }
 
+Result = TypeVar("Result")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -78,19 +80,25 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
         content = await worker.run(lambda: explorer.jpeg(_name(request)))
         return Response(content, media_type="image/jpeg", headers=FIXED)
 
+    async def ask(request: Request, question: Callable[[Look], Result]) -> Result:
+        name, model = _name(request), _number(request, "model")
+        return await worker.run(lambda: question(explorer.look(name, model)), explorer.patience(name, model))
+
     async def look(request: Request) -> Response:
-        model = _number(request, "model")
-        return JSONResponse(await worker.run(lambda: explorer.look(_name(request), model).describe()))
+        return JSONResponse(await ask(request, lambda look: look.describe()))
 
     async def prediction(request: Request) -> Response:
-        model, task = _number(request, "model"), _word(request, "task")
-        content = await worker.run(lambda: explorer.look(_name(request), model).picture(task))
+        task = _word(request, "task")
+        content = await ask(request, lambda look: look.picture(task))
         return Response(content, media_type="image/png", headers=FIXED)
 
     async def pixel(request: Request) -> Response:
-        model, target = _number(request, "model"), request.query_params.get("target")
-        place = _number(request, "row"), _number(request, "column")
-        return JSONResponse(await worker.run(lambda: explorer.look(_name(request), model).at(*place, target)))
+        place, target = (_number(request, "row"), _number(request, "column")), request.query_params.get("target")
+        return JSONResponse(await ask(request, lambda look: look.at(*place, target)))
+
+    async def region(request: Request) -> Response:
+        number, task = _number(request, "region"), _word(request, "task")
+        return JSONResponse(await ask(request, lambda look: look.region(task, number)))
 
     api: dict[str, tuple[Endpoint, str]] = {
         "/api/models": (models, "GET"),
@@ -101,6 +109,7 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
         "/api/images/{name}/look": (look, "GET"),
         "/api/images/{name}/prediction": (prediction, "GET"),
         "/api/images/{name}/pixel": (pixel, "GET"),
+        "/api/images/{name}/region": (region, "GET"),
     }
     routes = [Route(path, _answering(endpoint), methods=[method]) for path, (endpoint, method) in api.items()]
     return Guard(Starlette(routes=[*routes, *_page()]), host)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
-from typing import TypeVar
+from concurrent.futures import Future
+from queue import Empty, PriorityQueue
+from threading import BoundedSemaphore, Thread
+from typing import Any, TypeVar
 
 from atrc.app.explorer.limits import BusyError
 
 Result = TypeVar("Result")
+Job = Callable[[], Any]
 
 
 class Worker:
-    """Runs jobs in the order of their arrival."""
+    """Runs jobs, the quick ones of a moment before its long ones."""
 
     def __init__(self, waiting: int) -> None:
         """Start without jobs.
@@ -22,21 +26,46 @@ class Worker:
         Args:
             waiting: Jobs, with the one that runs, beyond which new ones are refused.
         """
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
-        self._places = BoundedSemaphore(waiting)
+        self._jobs = PriorityQueue[tuple[float, int, Future[Any], Job | None]]()
+        self._numbers, self._places = itertools.count(), BoundedSemaphore(waiting)
+        self._thread = Thread(target=self._work, name="network", daemon=True)
+        self._thread.start()
 
-    async def run(self, job: Callable[[], Result]) -> Result:
+    async def run(self, job: Callable[[], Result], behind: float = 0.0) -> Result:
         """Return a job's result.
+
+        Args:
+            job: What to do.
+            behind: Let jobs go first that come up to this much later [s].
 
         Raises:
             BusyError: Too many jobs wait.
         """
         if not self._places.acquire(blocking=False):
             raise BusyError("the server is busy with other visitors; try again in a moment")
-        future = self._thread.submit(job)
+        future: Future[Result] = Future()
         future.add_done_callback(lambda _: self._places.release())
+        self._jobs.put((time.monotonic() + behind, next(self._numbers), future, job))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Drop the jobs that wait, and end when the one that runs is done."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """End when the job that runs is done; those that wait are dropped."""
+        self._jobs.put((float("-inf"), next(self._numbers), Future(), None))
+        self._thread.join()
+        while True:
+            try:
+                self._jobs.get_nowait()[2].cancel()
+            except Empty:
+                return
+
+    def _work(self) -> None:
+        while True:
+            _, _, future, job = self._jobs.get()
+            if job is None:
+                return
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(job())
+            except BaseException as error:  # whoever waits for it is told
+                future.set_exception(error)

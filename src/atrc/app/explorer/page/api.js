@@ -35,6 +35,7 @@ export const upload = (file) =>
   request("/api/images", { method: "POST", body: file, headers: { "content-type": "application/octet-stream" } });
 export const look = (id, model) => request(image(id, "/look", { model }));
 export const pixel = (id, model, row, column, target) => request(image(id, "/pixel", { model, row, column, target }));
+export const region = (id, model, task, region) => request(image(id, "/region", { model, task, region }));
 
 export const photoUrl = (id) => image(id, "/photo", { version });
 export const predictionUrl = (id, model, task) => image(id, "/prediction", { model, task, version });

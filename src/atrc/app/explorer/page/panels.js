@@ -27,10 +27,9 @@ function paint(canvas, found, grid, heat, over) {
 }
 
 export class Panel {
-  // choose(row, column) is told a pixel, select() that this source is wanted
-  constructor(source, contexts, choose, select) {
-    this.contexts = contexts;
-    this.source = source;
+  // choose(row, column) is told a pixel, select() that this source is wanted; locate(task, region) finds a region
+  constructor(source, contexts, { choose, select, locate }) {
+    Object.assign(this, { source, contexts, locate });
     this.title = make("button", { type: "button", className: "title" });
     this.title.addEventListener("click", select);
     this.backdrop = make("img", { alt: "", draggable: false });
@@ -54,7 +53,8 @@ export class Panel {
     if (this.backdrop.getAttribute("src") !== backdrop) this.backdrop.src = backdrop;
     this.surface.mark(row, column);
     this.canvas.hidden = found.context === "none";
-    if (found.levels) paint(this.canvas, found, grid, heat, over);
+    this.repaint = (map) => paint(this.canvas, map, grid, heat, over);
+    if (found.levels) this.repaint(found);
     this.caption.replaceChildren(...this.#say(found, small));
   }
 
@@ -66,16 +66,31 @@ export class Panel {
     if (!found.regions) return [range];
     const most = Math.max(...found.regions.map((region) => region.share));
     const named = found.regions.slice(0, small ? SHORT : undefined);
-    const items = named.map((region) => {
-      const bar = make("span", { className: "bar" });
-      bar.style.setProperty("--share", region.share / most);
-      bar.style.setProperty("--colour", region.colour);
-      return make("li", {}, swatch(region.colour), make("span", { className: "region" }, region.name), make("span", {}, percent(region.share)), bar);
-    });
+    const items = named.map((region) => make("li", {}, this.#region(region, region.share / most, found)));
     const left = found.regions.slice(named.length);
     const count = found.others.count + left.length;
     const share = left.reduce((sum, region) => sum + region.share, found.others.share);
-    if (count) items.push(make("li", { className: "rest" }, make("span"), make("span", {}, `${count} more`), make("span", {}, percent(share))));
-    return [make("p", {}, `label regions of ${found.regions_of}`), make("ol", { className: "regions" }, ...items)];
+    if (count) items.push(make("li", { className: "rest" }, `${count} more`, make("span", {}, percent(share))));
+    const heading = `label regions of ${found.regions_of}${small ? "" : " (point at one to see where it is)"}`;
+    return [make("p", {}, heading), make("ol", { className: "regions" }, ...items)];
+  }
+
+  // A region's name and share; while it is pointed at or focused, its own map is shown.
+  #region(region, length, found) {
+    const bar = make("span", { className: "bar" });
+    bar.style.setProperty("--share", length);
+    bar.style.setProperty("--colour", region.colour);
+    const name = make("span", { className: "region" }, region.name);
+    const item = make("button", { type: "button", title: `where ${region.name} is` });
+    item.append(swatch(region.colour), name, make("span", {}, percent(region.share)), bar);
+    let wanted = false;
+    const show = async (is) => {
+      wanted = is;
+      const map = is ? await this.locate(found.regions_of, region.number) : found;
+      if (map && wanted === is && item.isConnected) this.repaint(map);
+    };
+    for (const event of ["pointerenter", "focus"]) item.addEventListener(event, () => show(true));
+    for (const event of ["pointerleave", "blur"]) item.addEventListener(event, () => show(false));
+    return item;
   }
 }

@@ -107,7 +107,9 @@ export class View {
       const sources = Object.keys(Object.values(this.look.contexts)[0]);
       for (const source of sources) {
         const choose = (row, column) => this.change({ row, column });
-        const panel = new Panel(source, this.shared.contexts, choose, () => this.change({ task: this.task.name, source }));
+        const select = () => this.change({ task: this.task.name, source });
+        const locate = (task, region) => api.region(photo.id, this.number, task, region).catch(this.fail);
+        const panel = new Panel(source, this.shared.contexts, { choose, select, locate });
         panel.resize(photo.size);
         this.panels.set(source, panel);
       }

@@ -43,7 +43,7 @@ def test_what_is_no_tree_is_refused(groups, said):
     [
         ("{", "cannot be read as JSON"),
         ("[]", "not a branching; `atrc search"),
-        ('{"format": "atrc-branching", "version": 9}', "version 9 is not 1; upgrade atrc"),
+        ('{"format": "atrc-branching", "version": 9}', "newer atrc .format 9, this reads up to 1.: update"),
         ('{"format": "atrc-branching", "version": 1}', "must list the groups"),
         ('{"format": "atrc-branching", "version": 1, "groups": [[["a"], []]]}', "b.json': stage 2: every task"),
     ],

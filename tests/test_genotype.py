@@ -114,7 +114,7 @@ def test_agreement_needs_two_runs_of_the_same_tasks(agreement):
         ('{"contexts": {"a": {"a": "everywhere"}}}', "unknown context 'everywhere'.*none, global, local"),
         ('{"contexts": {}}', "at least one target"),
         ('{"contexts": {"a": 3}}', "every target needs an object"),
-        ('{"contexts": {"a": {"a": "none"}}, "version": 9}', "version 9"),
+        ('{"contexts": {"a": {"a": "none"}}, "version": 9}', "newer atrc .format 9"),
         ('{"contexts": {"a": {"a": "none"}}, "step": "x"}', "step 'x'"),
         ("[1, 2]", "expected an object"),
         ("{", "cannot be read as JSON"),

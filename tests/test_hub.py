@@ -230,7 +230,7 @@ def test_a_card_that_somebody_wrote_stays(network, tmp_path):
     [
         ((), [], 'not a network of atrc: "format" should be "atrc-network"'),
         (("format",), "bert", "not a network of atrc"),
-        (("version",), 2, "format version 2 of atrc .*; this is atrc .*, which reads 1; upgrade atrc"),
+        (("version",), 2, "network of atrc .*made by a newer atrc .format 2, this reads up to 1.: update"),
         (("network",), "hrnet18", "network: expected keys and values, not 'hrnet18'"),
         (("network", "genotype"), "/etc/passwd", "network.genotype: unknown; there are: backbone, neck"),
         (("network", "pretrained"), True, "network.pretrained: unknown"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from atrc.errors import UserError
+from atrc.errors import UserError, require_format
 
 FORMAT = "atrc-branching"
 VERSION = 1
@@ -76,14 +76,13 @@ class Branching:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"branching file '{path}' cannot be read as JSON: {error}") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(
                 f"branching file '{path}': not a branching; `atrc search --search.space branches` makes one"
             )
-        if content.get("version") != VERSION:
-            raise UserError(f"branching file '{path}': version {content.get('version')} is not {VERSION}; upgrade atrc")
+        require_format(content.get("version"), VERSION, f"branching file '{path}'")
         try:
             return cls(tuple(tuple(tuple(map(str, group)) for group in stage) for stage in content["groups"]))
         except (KeyError, TypeError):

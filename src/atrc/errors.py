@@ -3,12 +3,41 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 1200  # of a message [characters]
+
 
 class UserError(ValueError):
     """Something the user gave cannot be used; the message names it and the cure.
 
-    The command line prints it on one line and exits with 2.
+    The command line prints it on one line and exits with 2. Whatever a file holds that it quotes, it is one line of
+    printable characters: no control sequence reaches a terminal.
+
+    >>> str(UserError("a\\nb\x1b[2J"))
+    'a\\\\nb\\\\x1b[2J'
     """
+
+    def __init__(self, message: str) -> None:
+        """Take the message; of a long one the middle is left out."""
+        shown = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        if not shown.isprintable():
+            shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+        super().__init__(shown)
+
+
+def require_format(found: object, newest: int, where: str) -> None:
+    """Refuse a file whose format is newer than what is read here, or is none.
+
+    >>> require_format(7, 3, "a.ckpt")
+    Traceback (most recent call last):
+    atrc.errors.UserError: a.ckpt: made by a newer atrc (format 7, this reads up to 3): update atrc
+
+    Raises:
+        UserError: It names the file and both formats.
+    """
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise UserError(f"{where}: format {found!r:.40} is none; this reads 1 to {newest}: save it again")
+    if found > newest:
+        raise UserError(f"{where}: made by a newer atrc (format {found}, this reads up to {newest}): update atrc")
 
 
 @contextmanager

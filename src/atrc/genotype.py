@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atrc.errors import UserError
+from atrc.errors import UserError, require_format
 
 CONTEXTS = ("none", "global", "local", "t_label", "s_label")  # the order is that of the published integers
 FORMAT = "atrc-genotype"
@@ -148,7 +148,7 @@ class Genotype:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"no genotype file '{path}'; published ones by name: {', '.join(PUBLISHED)}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"genotype file '{path}' cannot be read as JSON: {error}") from None
         try:
             return cls(*_parse(content))
@@ -214,8 +214,7 @@ def _parse(content: object) -> tuple[dict[str, dict[str, str]], int]:
     rows = content.get("contexts", content.get("data")) if isinstance(content, dict) else None
     if not isinstance(content, dict) or not isinstance(rows, dict):
         raise UserError('expected an object with "contexts" (context names) or "data" (published integers)')
-    if content.get("version", VERSION) != VERSION:
-        raise UserError(f"format version {content['version']} is not {VERSION}, which this atrc reads; upgrade")
+    require_format(content.get("version", VERSION), VERSION, "a genotype")
     if not all(isinstance(row, dict) for row in rows.values()):
         raise UserError("every target needs an object {source: context}")
     step = content.get("step", 0)

@@ -54,6 +54,10 @@ def fetch(url: str, archive: Path, sha256: str | None = None) -> Path:
             f"{url}: cannot be reached ({error.reason}); check the network, or copy the file to "
             f"{archive} by other means"
         ) from None
+    except UserError:
+        raise
+    except (ValueError, OverflowError) as error:  # addresses, lengths and headers that none can be
+        raise UserError(f"{url}: the server answers with nonsense ({error}); check the address") from None
     except OSError as error:
         raise UserError(
             f"{part}: cannot be written ({error.strerror or error}); make room or choose a folder"
@@ -116,8 +120,8 @@ def _save(response: http.client.HTTPResponse, part: Path, state: Path, done: int
         if not (headers.get("Content-Range") or "").startswith(f"bytes {done}-"):  # not what was asked for
             part.unlink()
             return False
-    elif (headers.get("Content-Length") or "").isdigit():
-        total = int(headers["Content-Length"])
+    elif re.fullmatch("[0-9]{1,18}", length := headers.get("Content-Length") or ""):
+        total = int(length)
     _require_space(part, (total or 0) - start)
     _remember(headers, state)
     bar = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
@@ -134,7 +138,7 @@ def _total(content_range: str | None) -> int | None:
     >>> _total("bytes 5-9/10"), _total("bytes */10"), _total(None)
     (10, 10, None)
     """
-    match = re.search(r"/(\d+)$", content_range or "")
+    match = re.search(r"/([0-9]{1,18})$", content_range or "")
     return int(match[1]) if match else None
 
 

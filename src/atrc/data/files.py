@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from PIL import Image
 from atrc.data.dataset import Label, unit_normals
 from atrc.errors import UserError
 
+# What pictures come in. Pillow also knows formats that start other programs, such as EPS.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+MOST_PIXELS = 1 << 26  # of one sample of a data set; a file of a few bytes can tell of any number
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's names of grey pictures of 16 and 32 bits
 
 
@@ -65,7 +70,9 @@ def read_grey(path: Path) -> UInt8[np.ndarray, "h w"]:
 def read_npy(path: Path) -> Shaped[np.ndarray, "h w *c"]:
     """Read a NumPy map of real numbers, (h w) or (h w c); pickled objects are refused."""
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old headers, which are read all the same
+            array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the split lists this id but its label is not there") from None
     except Exception as error:  # NumPy raises many kinds on bytes that are no array
@@ -95,8 +102,10 @@ def read_normals(path: Path) -> Label:
 def open_picture(path: Path) -> Image.Image:
     """Open and decode a picture."""
     try:
-        with path.open("rb") as file:
-            image = Image.open(file)
+        with path.open("rb") as file, quiet():
+            image = Image.open(file, formats=known_formats())
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, more than the {MOST_PIXELS} of a sample")
             image.load()
             return image
     except FileNotFoundError:
@@ -108,10 +117,24 @@ def open_picture(path: Path) -> Image.Image:
 def picture_size(path: Path) -> tuple[int, int] | None:
     """Return height and width [px] from the header; None of what is no picture."""
     try:
-        with Image.open(path) as image:
+        with quiet(), Image.open(path, formats=known_formats()) as image:
             return image.height, image.width
     except Exception:  # as above; whoever reads the picture itself is told
         return None
+
+
+def known_formats() -> list[str]:
+    """Return those of `FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out Pillow's warnings of odd metadata: the picture counts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
 
 
 def common_size(paths: Sequence[Path]) -> str:
@@ -135,7 +158,7 @@ def rooms_settings(root: Path) -> dict[str, Any] | None:
     try:
         settings = dict(json.loads(path.read_text(encoding="utf-8")))
         return settings | {"classes": tuple(map(str, settings["classes"]))}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(f"{path}: not the settings of rendered Rooms; remove the folder and render it again") from None
 
 

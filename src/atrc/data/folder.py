@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from atrc.data.dataset import Label, MultiTaskDataset
-from atrc.data.files import DEEP_MODES, open_picture, read_list
+from atrc.data.files import DEEP_MODES, known_formats, open_picture, quiet, read_list
 from atrc.data.folder_kinds import KINDS
 from atrc.data.folder_labels import LabelReader
 from atrc.data.folder_yaml import Section, nearest, read_yaml, show
@@ -190,7 +190,7 @@ class FolderDataset(MultiTaskDataset):
 def upright_size(path: Path) -> tuple[int, int]:
     """Return height and width [px] of a picture held upright; 1 x 1 of what is no picture."""
     try:
-        with Image.open(path) as image:
+        with quiet(), Image.open(path, formats=known_formats()) as image:
             turned = image.format != "TIFF" and image.getexif().get(0x0112) in TURNED  # TIFF: Pillow has turned it
             return (image.width, image.height) if turned else (image.height, image.width)
     except Exception:  # whoever reads the picture itself is told
@@ -208,7 +208,7 @@ def _files(section: Section, key: str, default: str, endings: Collection[str]) -
     folder = section.path.parent / given
     try:
         return Files(folder, endings)
-    except OSError:
+    except (OSError, ValueError):  # also what can be no name
         beside = [path.name for path in section.path.parent.iterdir() if path.is_dir()]
         there = nearest(given, beside) if beside else "there are no folders"
         section.fail(key, f"is {show(given)}, but there is no folder {folder}; {there}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +13,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from atrc.data.files import DEEP_MODES
+from atrc.data.files import DEEP_MODES, known_formats, quiet
 from atrc.errors import UserError
 
 # h w image
 
 MAX_PIXELS = 20_000 * 20_000
-# What a photograph comes in. Pillow also knows formats that start other programs, such as EPS.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = (
     *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".pnm", ".ppm"),
     *(".tif", ".tiff", ".webp"),
@@ -81,7 +78,7 @@ def read_image(
     """
     name = name or (str(source) if isinstance(source, str | Path) else "the image")
     try:
-        with _limit_lifted(), _opened(source) as file, Image.open(file, formats=_known()) as image:
+        with _limit_lifted(), _opened(source) as file, Image.open(file, formats=known_formats()) as image:
             h, w = image.height, image.width
             if h * w > max_pixels:
                 raise UserError(f"{name}: {w} x {h} pixels, more than the {max_pixels} allowed; make it smaller")
@@ -117,11 +114,6 @@ def _opened(source: str | Path | bytes | Readable) -> io.BytesIO | io.BufferedRe
     return io.BytesIO(source if isinstance(source, bytes) else source.read())
 
 
-def _known() -> list[str]:
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
-
-
 @contextmanager
 def _limit_lifted() -> Iterator[None]:
     """Let Pillow's own limit, which all threads share, give way while any of them reads here: callers have theirs."""
@@ -131,8 +123,7 @@ def _limit_lifted() -> Iterator[None]:
         _reading.append(None)
         Image.MAX_IMAGE_PIXELS = None
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata; the picture counts
+        with quiet():
             yield
     finally:
         with _LOCK:

@@ -6,9 +6,11 @@ are made of: numbers, text, cells and structs. Source: MathWorks, "MAT-File Form
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ CELL, STRUCT, CHAR, SPARSE = 1, 2, 4, 5
 NUMERIC = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 LOGICAL, COMPLEX = 0x0200, 0x0800  # flags
 DEEPEST = 16  # cells and structs within each other
-LARGEST = 1 << 30  # of what is unpacked [bytes]
+LARGEST = 1 << 28  # of what is unpacked, and of a matrix [bytes]
+MOST = 1 << 20  # elements of a file
+DIMENSIONS = 32
 
 Value = Any
 """A matrix of numbers or of characters, the list of what a cell array holds, the tuple of a struct array's dicts.
@@ -50,22 +54,24 @@ def read_mat(path: Path, name: str) -> Value:
         raise ValueError("no header of a MAT file")
     if struct.unpack_from(f"{order}H", content, 124)[0] == 0x0200:
         raise HDF5Error("version 7.3")
-    elements = _Elements(memoryview(content)[128:], order)
+    elements, room = _Elements(memoryview(content)[128:], order), LARGEST
     while elements:
         kind, data = elements.take()
         if kind == COMPRESSED:
-            kind, data = _Elements(_unzip(data), order).take()
+            unpacked = _unzip(data, room)
+            room -= len(unpacked)
+            kind, data = elements.within(unpacked).take()
         if kind == MATRIX and data:
-            matrix = _Matrix(data, order)
+            matrix = _Matrix(elements.within(data))
             if matrix.name == name:
                 return matrix.value(0)
     raise KeyError(name)
 
 
-def _unzip(data: memoryview) -> memoryview:
+def _unzip(data: memoryview, room: int) -> memoryview:
     unzip = zlib.decompressobj()
     try:
-        unpacked = unzip.decompress(data, LARGEST)
+        unpacked = unzip.decompress(data, max(1, room))
     except zlib.error as error:
         raise ValueError(str(error)) from None
     if not unzip.eof:
@@ -76,8 +82,13 @@ def _unzip(data: memoryview) -> memoryview:
 class _Elements:
     """Data elements that follow each other, each a type and its bytes."""
 
-    def __init__(self, data: memoryview, order: str) -> None:
+    def __init__(self, data: memoryview, order: str, taken: Iterator[int] | None = None) -> None:
         self.data, self.order, self.at = data, order, 0
+        self.taken = taken or itertools.count()  # counts the elements of the whole file
+
+    def within(self, data: memoryview) -> _Elements:
+        """Return the elements that make up one of these."""
+        return _Elements(data, self.order, self.taken)
 
     def __bool__(self) -> bool:
         return self.at < len(self.data)
@@ -86,6 +97,8 @@ class _Elements:
         """Return the next element."""
         if len(self.data) - self.at < 8:
             raise ValueError("cut off")
+        if next(self.taken) > MOST:
+            raise ValueError(f"more than {MOST} elements")
         kind, size = struct.unpack_from(f"{self.order}II", self.data, self.at)
         start, small = self.at + 8, kind >> 16
         if small:  # up to four bytes lie within the tag
@@ -104,6 +117,13 @@ class _Elements:
             raise ValueError(f"numbers of unknown type {kind}")
         return np.frombuffer(data, np.dtype(self.order + STORED[kind]))
 
+    def whole(self) -> np.ndarray:
+        """Return the next element, which is whole numbers."""
+        numbers = self.numbers()
+        if numbers.dtype.kind == "f":
+            raise ValueError("fractions in the place of whole numbers")
+        return numbers
+
     def text(self) -> str:
         """Return the next element, which is characters."""
         kind, data = self.take()
@@ -119,16 +139,17 @@ class _Elements:
 class _Matrix:
     """One matrix: its name is read at once, its content when asked for."""
 
-    def __init__(self, data: memoryview, order: str) -> None:
-        self.elements = _Elements(data, order)
-        flags = self.elements.numbers()
+    def __init__(self, elements: _Elements) -> None:
+        self.elements = elements
+        flags = elements.whole()
         if len(flags) < 1:
             raise ValueError("no flags of a matrix")
         self.kind, self.flags = int(flags[0]) & 0xFF, int(flags[0])
-        self.size = tuple(int(length) for length in self.elements.numbers())
-        if len(self.size) < 2 or min(self.size) < 0:
-            raise ValueError(f"a matrix of size {self.size}")
-        self.name = self.elements.text()
+        size = elements.whole()
+        if not 2 <= len(size) <= DIMENSIONS or size.min() < 0:
+            raise ValueError(f"a matrix of size {tuple(size[:DIMENSIONS].tolist())}")
+        self.size: tuple[int, ...] = tuple(size.tolist())
+        self.name = elements.text()
         self.count = math.prod(self.size)
 
     def value(self, depth: int) -> Value:
@@ -139,6 +160,8 @@ class _Matrix:
             return self._matrices(self.count, depth)
         if self.kind == STRUCT:
             return self._structs(depth)
+        if self.count > LARGEST // 8:
+            raise ValueError("too large")
         if self.kind == CHAR:
             return self._shaped(np.array(list(self.elements.text()), "U1"))
         if self.flags & COMPLEX:
@@ -147,8 +170,10 @@ class _Matrix:
             return self._sparse()
         if self.kind not in NUMERIC:
             return None
-        values = self.elements.numbers().astype(NUMERIC[self.kind])
-        return self._shaped(values.astype(bool) if self.flags & LOGICAL else values)
+        values = self._shaped(self.elements.numbers())
+        with np.errstate(invalid="ignore", over="ignore"):  # of numbers that their class does not hold
+            values = values.astype(NUMERIC[self.kind])
+        return values.astype(bool) if self.flags & LOGICAL else values
 
     def _shaped(self, values: np.ndarray) -> np.ndarray:
         if len(values) != self.count:
@@ -163,11 +188,11 @@ class _Matrix:
             kind, data = self.elements.take()
             if kind != MATRIX:
                 raise ValueError(f"an element of type {kind} in the place of a matrix")
-            values.append(_Matrix(data, self.elements.order).value(depth + 1) if data else np.zeros((0, 0)))
+            values.append(_Matrix(self.elements.within(data)).value(depth + 1) if data else np.zeros((0, 0)))
         return values
 
     def _structs(self, depth: int) -> tuple[dict[str, Value], ...]:
-        length, joined = self.elements.numbers(), bytes(self.elements.take()[1])
+        length, joined = self.elements.whole(), bytes(self.elements.take()[1])
         if len(length) != 1 or length[0] < 1 or len(joined) % length[0]:
             raise ValueError("field names of unequal length")
         step = int(length[0])
@@ -178,8 +203,8 @@ class _Matrix:
         return tuple({field: next(values) for field in fields} for _ in range(self.count))
 
     def _sparse(self) -> np.ndarray:
-        rows, starts, values = (self.elements.numbers() for _ in range(3))
-        if len(self.size) != 2 or self.count > LARGEST // 8 or len(starts) != self.size[1] + 1:
+        rows, starts, values = self.elements.whole(), self.elements.whole(), self.elements.numbers()
+        if len(self.size) != 2 or len(starts) != self.size[1] + 1:
             raise ValueError(f"a sparse matrix of size {self.size}")
         counts = starts[1:].astype(np.int64) - starts[:-1].astype(np.int64)
         if starts[0] or (counts < 0).any() or starts[-1] > min(len(rows), len(values)):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +23,7 @@ from atrc.errors import UserError
 
 CHUNK = 1 << 20
 LONGEST_TARGET = 4096  # of a link [bytes]
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error)
 
 Kind = Literal["file", "folder", "link", "hard link"]
 
@@ -68,7 +71,7 @@ def named_failures(archive: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+    except (*DAMAGE, EOFError, ValueError, OverflowError) as error:
         _fail_damaged(archive, str(error))
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or compressed in an unusual way
         raise UserError(f"{archive}: cannot be unpacked here ({error}); unpack it by other means") from None
@@ -167,7 +170,7 @@ def _zip_members(archive: Path, doing: str) -> Iterator[Member]:
 
 def _zip_member(archive: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
     name, mode = _checked(archive, info.filename, info.filename), info.external_attr >> 16
-    kind: Kind = "folder" if info.is_dir() or stat.S_ISDIR(mode) else "file"
+    kind: Kind = "folder" if info.filename.endswith("/") or stat.S_ISDIR(mode) else "file"
     target = link = ""
     if stat.S_ISLNK(mode):
         if info.file_size > LONGEST_TARGET:

@@ -1,6 +1,7 @@
 """Boundary scores of a folder of predictions against a folder of truths."""
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,18 +91,28 @@ def read_truth(path: Path) -> Bool[ndarray, "h w"]:
 
 def _read(path: Path) -> ndarray:
     try:
-        values = np.load(path) if path.suffix == ".npy" else _read_png(path)
-    except (OSError, EOFError, ValueError, SyntaxError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old headers and odd metadata
+            values = _read_npy(path) if path.suffix == ".npy" else _read_png(path)
+    except Exception as error:  # NumPy and Pillow raise many kinds
         raise UserError(f"{path}: unreadable ({error}); write the file again") from error
     if values.ndim != 2:
         raise UserError(f"{path}: shape {values.shape}; save one grey channel, height x width")
     return values
 
 
+def _read_npy(path: Path) -> ndarray:
+    with path.open("rb") as file:
+        values = np.load(file, allow_pickle=False)
+    if not isinstance(values, ndarray):
+        raise ValueError("an archive of arrays")
+    return values
+
+
 def _read_png(path: Path) -> ndarray:
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(path, formats=["PNG"]) as image:
         if image.mode not in _GREY:
             raise ValueError(f"a grey image was expected, not one of mode {image.mode}")
         return np.asarray(image)

@@ -11,14 +11,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from atrc import __version__
 from atrc.branching import Branching
-from atrc.errors import UserError
+from atrc.errors import UserError, require_format
 from atrc.genotype import Genotype
 from atrc.network.config import NetworkConfig
 from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
 
 FORMAT, VERSION = "atrc-network", 1
 LARGEST = 4096  # of whole numbers: classes, bins, channels. A file from elsewhere should not fill the memory.
-_RESOLVED = ("pretrained", "genotype", "branching")  # what a file does not hold: the results are in it
+MOST = 32  # tasks: there is a block for every pair
+RESOLVED = ("pretrained", "genotype", "branching")  # what a file does not hold: the results are in it
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Architecture:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        config = {key: value for key, value in asdict(self.config).items() if key not in _RESOLVED}
+        config = {key: value for key, value in asdict(self.config).items() if key not in RESOLVED}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -65,31 +66,42 @@ class Architecture:
         """
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise UserError(f'not a network of atrc: "format" should be "{FORMAT}"; `save_pretrained` writes one')
-        if (version := content.get("version")) != VERSION:
-            raise UserError(
-                f"format version {version!r} of atrc {content.get('atrc')}; this is atrc {__version__}, which reads "
-                f"{VERSION}; upgrade atrc"
-            )
-        config = _checked("network", content.get("network"), NetworkConfig)
-        genotype, branching, size = (content.get(key) for key in ("genotype", "branching", "size"))
+        require_format(content.get("version"), VERSION, f"a network of atrc {content.get('atrc')!r:.40}")
+        return cls.from_values(*(content.get(key) for key in ("network", "tasks", "genotype", "branching", "size")))
+
+    @classmethod
+    def from_values(cls, network: Any, tasks: Any, genotype: Any, branching: Any, size: Any) -> Architecture:
+        """Make an architecture of plain values, which may be anything.
+
+        Raises:
+            UserError: A value that none can be.
+        """
+        config = _checked("network", network, NetworkConfig)
         if not _fits(size, tuple[int, int] | None) or (size and min(size) < 1):
             raise UserError(f"size: {size!r:.60} is not a height and a width; whole numbers end at {LARGEST}")
         return cls(
             NetworkConfig(**config),
-            _tasks(content.get("tasks")),
+            tasks_from_values(tasks),
             Genotype(_rows(genotype)) if genotype is not None else None,
             Branching(_groups(branching)) if branching is not None else None,
             tuple(size) if size else None,
         )
 
 
-def _tasks(entries: Any) -> tuple[Task, ...]:
+def tasks_from_values(entries: Any) -> tuple[Task, ...]:
+    """Make tasks of plain values, which may be anything.
+
+    Raises:
+        UserError: A value that none can be.
+    """
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UserError("tasks: expected a list of tasks")
+    if len(entries) > MOST:
+        raise UserError(f"tasks: {len(entries)} of them, more than the {MOST} that a network may have")
     for i, entry in enumerate(entries):
-        kind = TASKS.get(str(entry.get("kind")))
-        if kind:  # tasks_from_dicts names one that there is not
-            _checked(f"tasks[{i}]", {key: value for key, value in entry.items() if key != "kind"}, kind)
+        if not isinstance(name := entry.get("kind"), str) or name not in TASKS:
+            raise UserError(f"tasks[{i}].kind: unknown kind of task {name!r:.60}; choose from {', '.join(TASKS)}")
+        _checked(f"tasks[{i}]", {key: value for key, value in entry.items() if key != "kind"}, TASKS[name])
     tasks = tasks_from_dicts(entries)
     names = [task.name for task in tasks]
     for task in tasks:
@@ -118,7 +130,7 @@ def _checked(where: str, values: Any, kind: type) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected keys and values, not {values!r:.60}")
     hints = get_type_hints(kind)
-    fields = [field.name for field in dataclasses.fields(kind) if field.name not in _RESOLVED]
+    fields = [field.name for field in dataclasses.fields(kind) if field.name not in RESOLVED]
     for key, value in values.items():
         if key not in fields:
             raise UserError(f"{where}.{key}: unknown; there are: {', '.join(fields)}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, hf_hub_download
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from atrc.errors import UserError
 from atrc.network.architecture import Architecture
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from atrc.network.network import MultiTaskNetwork
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SPARE = 1 << 27  # parameters that a network may drop while it is built
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -151,22 +154,56 @@ def load_folder(folder: Path) -> MultiTaskNetwork:
 
     path = folder / CONFIG
     try:
-        network = rebuild(Architecture.from_dict(json.loads(path.read_text(encoding="utf-8"))))
+        architecture = Architecture.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `save_pretrained` writes one") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as JSON ({_first_line(error)}); save the network again") from None
-    path = folder / WEIGHTS
+    weights = _read_weights(folder / WEIGHTS)
     try:
-        weights = load_file(path)
+        with at_most(weights):
+            network = rebuild(architecture)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    load_weights(network, weights, folder / WEIGHTS)
+    return network.eval()
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `save_pretrained` writes one") from None
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # safetensors raises its own kind, and others on what it does not know
         raise UserError(f"{path}: not readable ({_first_line(error)}); save the network again") from None
-    load_weights(network, weights, path)
-    return network.eval()
+
+
+@contextlib.contextmanager
+def at_most(weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Refuse to build a network that has more parameters than there are weights, before it fills the memory.
+
+    A network may be built with some that it drops again, such as the classifier of a backbone.
+
+    Raises:
+        UserError: It has more.
+    """
+    thread, left = threading.get_ident(), SPARE + 4 * sum(value.numel() for value in weights.values())
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal left
+        if parameter is None or parameter.is_meta or threading.get_ident() != thread:
+            return
+        left -= parameter.numel()
+        if left < 0:
+            raise UserError("asks for a network of many more parameters than there are weights; save it again")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str | Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import yaml
 
+from atrc.data.folder_yaml import load_yaml
 from atrc.errors import UserError
 from atrc.training.folder import RunFolder, plain, write_text
 from atrc.training.recipe import Recipe, differences, flatten
@@ -162,10 +163,10 @@ class Cell:
         """
         file = folder / "cell.yaml"
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = load_yaml(file)
             stages = [Stage(s["name"], s["search"], _build(Recipe, s["recipe"])) for s in content["stages"]]
             return cls(content["row"], content["seed"], content["task"], folder, tuple(stages))
-        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{file}: not the cell of a study ({error}); remove it and call `atrc study` again"
             ) from None

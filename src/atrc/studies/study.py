@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
+from atrc.data.folder_yaml import load_yaml
 from atrc.data.nyud import nyud_tasks
 from atrc.data.pascal import pascal_tasks
 from atrc.errors import UserError
@@ -72,10 +72,7 @@ class Study:
             UserError: No such file, or something in it cannot be used.
         """
         file = _find(path)
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{file}: not readable YAML ({' '.join(str(error).split())})") from None
+        content = load_yaml(file)
         if not isinstance(content, dict):
             raise UserError(f"{file}: a study is a mapping of keys to values, not {type(content).__name__}")
         parser = ArgumentParser(exit_on_error=False)

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 # What a checkpoint is made of besides plain values. torch's own list is longer; some of it fills the memory.
 _STORAGE = re.compile(r"(Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
@@ -43,10 +43,10 @@ def check_stored(path: Path) -> None:
             _Looker(data, sizes).load()
 
 
-class _Looker(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C makes room for whatever index it is told
+class _Looker(pickle._Unpickler):  # the one in C makes room for whatever index it is told
     """Unpickles plain values, and stands still wherever anything would be called."""
 
-    def __init__(self, file: IO[bytes], sizes: dict[str, int]) -> None:
+    def __init__(self, file: Any, sizes: dict[str, int]) -> None:
         super().__init__(file)
         self.sizes = sizes
 

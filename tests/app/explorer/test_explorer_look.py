@@ -184,3 +184,14 @@ def test_examples_of_a_folder_are_its_pictures(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures"):
         from_folder(str(tmp_path / "empty"), 200, 10**6)
+
+
+def test_a_network_that_diverged_is_still_shown(network):
+    broken = make_network()
+    for module in broken.distillation.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.constant_(module.weight, torch.nan)
+    look = make_explorer(broken).look("example-0", 0)
+    found = look.at(0, 0, "depth")
+    assert "nan" in found["values"]["depth"]
+    assert all(one["context"] == "none" or base64.b64decode(one["levels"]) for one in found["sources"].values())

@@ -47,7 +47,8 @@ class Look:
         """
         self.tasks, self.inspection = tasks, inspection
         self.size: tuple[int, int] = next(iter(decoded.values())).shape[-2:]
-        self.pictures = {name: legends.to_png(tasks[name].colour(values)) for name, values in decoded.items()}
+        painted = {name: tasks[name].colour(np.nan_to_num(values)) for name, values in decoded.items()}
+        self.pictures = {name: legends.to_png(pixels) for name, pixels in painted.items()}
         self.present = {name: legends.present(tasks[name], values) for name, values in decoded.items()}
         self.decoded = {name: _compact(values) for name, values in decoded.items()}
         self.bytes = sum(map(len, self.pictures.values())) + sum(values.nbytes for values in self.decoded.values())
@@ -103,7 +104,7 @@ class Look:
         found = self.inspection.regions.get(task) if self.inspection else None
         if found is None or not 0 <= number < len(found):
             raise MissingError(f"no label region {number} of task '{task}'")
-        return {"grid": list(found.shape[1:]), "levels": levels(found[number].float().cpu().numpy())}
+        return {"grid": list(found.shape[1:]), "levels": levels(np.nan_to_num(found[number].float().cpu().numpy()))}
 
     def _sources(self, target: str, row: int, column: int) -> dict[str, Any]:
         assert self.inspection
@@ -115,13 +116,12 @@ class Look:
     def _describe(self, found: ContextMap | None, target: str, source: str) -> dict[str, Any]:
         if found is None:
             return {"context": "none"}
-        weights = found.pixels.float().cpu().numpy()
-        described = {"context": found.context, "levels": levels(weights), "range": describe_range(weights)}
-        if found.context == "local":
-            described["range"] = describe_range(weights[weights > 0][None])  # of its window
+        weights = np.nan_to_num(found.pixels.float().cpu().numpy())
+        told = weights[weights > 0][None] if found.context == "local" and weights.any() else weights  # of its window
+        described = {"context": found.context, "levels": levels(weights), "range": describe_range(told)}
         if found.regions is not None:
             task = self.tasks[region_task(found, target, source)]
-            described |= {"regions_of": task.name, **_regions(task, found.regions.float().cpu().numpy())}
+            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().cpu().numpy()))}
         return described
 
     def _contexts(self) -> dict[str, dict[str, str]] | None:
@@ -161,7 +161,10 @@ def _regions(task: Task, weights: Float[np.ndarray, " r"]) -> dict[str, Any]:
 
 def _compact(values: Shaped[np.ndarray, "*_ h w"]) -> Shaped[np.ndarray, "*_ h w"]:
     """Halve what the values take: they are only told, at one pixel."""
-    return values.astype(np.float16 if values.dtype.kind == "f" else np.int16)
+    if values.dtype.kind != "f":
+        return values.astype(np.int16)
+    most = np.finfo(np.float16).max
+    return values.clip(-most, most).astype(np.float16)
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -15,6 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from atrc import __version__
 from atrc.app import verbs
 from atrc.errors import UserError
+from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
 from atrc.training.recipe_files import recipe_path
 
@@ -108,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name in GROUPS:
         name, chosen = f"{name} {chosen.verb}", chosen[chosen.verb]
     try:
-        VERBS[name](**_values(name, parsers[name], chosen))
+        with storage(f"atrc {name}", "make room, or give a place that can be written to"):
+            VERBS[name](**_values(name, parsers[name], chosen))
     except UserError as error:
         _fail(name, str(error))
     except KeyboardInterrupt:

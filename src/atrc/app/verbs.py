@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from atrc.app.predict_settings import Keep, Precision, Settings
 from atrc.studies.slurm_config import SlurmConfig
+from atrc.training.folder import write_text
 from atrc.training.recipe import Recipe
 
 
@@ -423,4 +424,8 @@ def _write_json(content: Any, path: str | None) -> None:
     if path == "-":
         print(json.dumps(content, indent=2))
     elif path:
-        Path(path).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        file, text = Path(path), json.dumps(content, indent=2) + "\n"
+        if file.exists() and (file.is_symlink() or not file.is_file()):  # /dev/stdout, a pipe
+            file.write_text(text, encoding="utf-8")
+        else:
+            write_text(file, text)

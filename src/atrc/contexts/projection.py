@@ -75,7 +75,8 @@ def _normalise(y: Float[Tensor, "b p d n"], norms: Sequence[nn.BatchNorm2d]) -> 
         momentum = 0.1 if first.momentum is None else first.momentum
         x = F.batch_norm(x, **state, training=True, momentum=momentum, eps=first.eps)
     else:  # one that takes its statistics over processes
-        x = torch.func.functional_call(first, state, (x[..., None],))[..., 0]
+        own = state | {"num_batches_tracked": cast(Tensor, first.num_batches_tracked).clone()}  # counted below
+        x = torch.func.functional_call(first, own, (x[..., None],))[..., 0]
     with torch.no_grad():
         for name in ("running_mean", "running_var"):
             torch._foreach_copy_([getattr(norm, name) for norm in norms], state[name].split(y.shape[2]))

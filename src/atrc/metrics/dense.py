@@ -59,8 +59,8 @@ class RootMeanSquareError(_PixelMean):
     def update(
         self, preds: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"]
     ) -> None:
-        """Add squared errors."""
-        self._add((preds - target).square(), valid)
+        """Add squared errors, which float32 would let overflow from 1e19 on."""
+        self._add((preds - target).double().square(), valid)
 
     def compute(self) -> Float[Tensor, ""]:
         """Return the RMSE; NaN before any valid pixel."""

@@ -44,12 +44,13 @@ def mean_iou(confusion: Integer[Tensor, "k k"]) -> Float[Tensor, ""]:
 
 
 def angular_error(preds: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w"]:
-    """Return the angle between two fields of directions [deg], of any non-zero lengths.
+    """Return the angle between two fields of directions [deg], of any lengths.
 
-    By atan2 of the cross and dot products, exact also where the angle is tiny and acos is not.
+    By atan2 of the cross and dot products, exact also where the angle is tiny and acos is not. A vector of no length
+    has no direction: it is 90 deg from all, as the acos of a product of 0 is, where atan2 would call it perfect.
     """
-    cross = torch.linalg.cross(preds, target, dim=1).norm(dim=1)
-    return torch.rad2deg(torch.atan2(cross, (preds * target).sum(1)))
+    cross, dot = torch.linalg.cross(preds, target, dim=1).norm(dim=1), (preds * target).sum(1)
+    return torch.where((cross == 0) & (dot == 0), 90.0, torch.rad2deg(torch.atan2(cross, dot)))
 
 
 def f_measure(true_positives: Tensor, predicted: Tensor, actual: Tensor, beta_squared: float) -> Float[Tensor, " t"]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from atrc.errors import UserError
 from atrc.studies.cells import Cell
 from atrc.studies.progress import Clock
+from atrc.training.folder import naming
 
 POLL = 0.2  # time between looks at the processes [s]
 
@@ -135,7 +136,7 @@ def only_one(out: Path) -> Iterator[None]:
             raise UserError(
                 f"{out}: another `atrc study` is at work here (process {file.read().strip()}); wait for it or stop it"
             ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with naming(out / ".lock"):
+            file.truncate(0)
+            os.write(file.fileno(), str(os.getpid()).encode())  # no buffer, which a full disk would keep
         yield

@@ -85,10 +85,15 @@ class Uncertainty(Balancing):
         return (torch.exp(-self.log_variance) * by_task + self.log_variance).sum()
 
     def backward(self, total: Tensor, losses: dict[str, Tensor], backward: Backward, across: Across) -> None:
-        """Leave a gradient in every parameter, its own included."""
+        """Leave a gradient in every parameter, its own included.
+
+        A task of which no process has a valid pixel, and so no loss, has no say: its own would be 1, whatever s is.
+        """
         backward(total)
         if (gradient := self.log_variance.grad) is not None:  # DDP averages only those of the network
-            self.log_variance.grad = across(gradient)
+            by_task = torch.stack(list(sum_by_task(losses, self.tasks).values())).detach()
+            present = across((by_task != 0).to(gradient)) > 0
+            self.log_variance.grad = torch.where(present, across(gradient), 0)
 
     def weights(self) -> dict[str, float]:
         """Return exp(-s) of every task."""

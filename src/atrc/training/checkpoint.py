@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from atrc.branching import Branching, Groups
-from atrc.errors import UserError
-from atrc.genotype import Genotype
-from atrc.network import Architecture, MultiTaskNetwork, NetworkConfig
+from atrc.branching import Groups
+from atrc.errors import UserError, require_format
+from atrc.network import Architecture, MultiTaskNetwork
+from atrc.network.architecture import RESOLVED, tasks_from_values
 from atrc.network.build import rebuild
-from atrc.network.hub import load_weights
-from atrc.tasks import Task, tasks_from_dicts, tasks_to_dicts
+from atrc.network.hub import at_most, load_weights
+from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.build import build_supergraph
+from atrc.training.folder import replacing
 from atrc.training.recipe import Recipe, differences, flatten
+from atrc.training.stored import CodeError, check_stored
 
 FORMAT, VERSION = "atrc-checkpoint", 1
+KINDS: dict[str, type | UnionType] = {
+    "step": int, "seconds": int | float, "phase": str, "recipe": dict, "tasks": list, "genotype": dict | None,
+    "branching": list | tuple | None, "layout": str, "network": dict, "training": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,14 +60,12 @@ class Checkpoint:
     training: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write atomically: a reader finds the old file or the new one."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **vars(self)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        """Write atomically: a reader finds the old file or the new one.
+
+        Raises:
+            OSError: It could not be written; the old one stands.
+        """
+        write_tensors(path, {"format": FORMAT, "version": VERSION, **vars(self)})
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
@@ -69,18 +74,14 @@ class Checkpoint:
         Raises:
             UserError: No such file, not a checkpoint of ours, or of a newer version.
         """
-        try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such checkpoint") from None
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        content = read_tensors(path)
+        if not isinstance(content, dict) or not isinstance(name := content.get("format"), str) or name != FORMAT:
             raise UserError(f"{path}: not a checkpoint of atrc")
-        if (version := content.pop("version", None)) != VERSION:
-            raise UserError(f"{path}: checkpoint version {version}, this atrc reads {VERSION}; upgrade atrc")
-        return cls(**content)
+        require_format(content.get("version"), VERSION, str(path))
+        for key, kind in KINDS.items():
+            if key not in content or not isinstance(content[key], kind):
+                raise UserError(f"{path}: not a whole checkpoint ({key} is missing or of another kind); copy it again")
+        return cls(**{key: content[key] for key in KINDS})
 
     def require_recipe(self, recipe: Recipe, phase: str, path: Path) -> None:
         """Refuse to continue another run than the one that was asked for."""
@@ -121,32 +122,83 @@ class Checkpoint:
         Raises:
             UserError: The state is that of another network.
         """
-        if self.phase == "search":
-            config = NetworkConfig(**{**self.recipe["network"], "pretrained": False})
-            space, seed = self.recipe["search"]["space"], self.recipe["seed"]
-            network = build_supergraph(config, self.read_tasks(), space, seed=seed)
-        else:
-            network = rebuild(self.architecture)
-        load_weights(network, self.network, f"checkpoint of step {self.step}")
+        weights = {key: value for key, value in self.network.items() if isinstance(value, Tensor)}
+        with at_most(weights):
+            network = self._supergraph() if self.phase == "search" else rebuild(self.architecture)
+        load_weights(network, weights, f"checkpoint of step {self.step}")
         return network.eval()
+
+    def _supergraph(self) -> MultiTaskNetwork:
+        architecture = self.architecture  # whose values are checked
+        space, seed, genotype = (_nested(self.recipe, key) for key in ("search.space", "seed", "network.genotype"))
+        if space not in ("contexts", "branches") or not isinstance(seed, int) or not isinstance(genotype, str | None):
+            raise UserError("its recipe has a search.space, seed or network.genotype that none can be; copy it again")
+        return build_supergraph(replace(architecture.config, genotype=genotype), architecture.tasks, space, seed=seed)
 
     @property
     def architecture(self) -> Architecture:
         """The network without its weights."""
-        genotype = Genotype(self.genotype) if self.genotype else None
-        branching = Branching(self.branching) if self.branching else None
-        size = tuple(self.recipe["data"]["crop"])
-        return Architecture(NetworkConfig(**self.recipe["network"]), self.read_tasks(), genotype, branching, size)
+        network, crop = _nested(self.recipe, "network"), _nested(self.recipe, "data.crop")
+        genotype, branching = self.genotype or None, self.branching or None
+        if isinstance(network, dict):
+            network = {key: value for key, value in network.items() if key not in RESOLVED}
+        return Architecture.from_values(network, self.tasks, genotype, branching, crop)
 
     def read_tasks(self) -> tuple[Task, ...]:
         """Return the tasks."""
-        return tasks_from_dicts(self.tasks)
+        return tasks_from_values(self.tasks)
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically.
+
+    Raises:
+        OSError: It could not be written; a file that was there before stands.
+    """
+    with replacing(path) as partial:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except RuntimeError as error:  # of PyTorch, about a file that is shorter than it thinks
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def read_tensors(path: str | Path) -> Any:
+    """Read what `write_tensors` wrote, without running any code that a file may hold.
+
+    Raises:
+        UserError: No such file, or not such a file.
+    """
+    try:
+        check_stored(Path(path))
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such checkpoint") from None
+    except CodeError as error:
+        raise UserError(
+            f"{path}: holds code to run ({error}), which no checkpoint of atrc does, and none was run; get it from a "
+            "source that you trust"
+        ) from None
+    except Exception as error:  # zipfile, pickle and torch raise many kinds on damaged bytes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
 
 
 def checkpoint_path(path: str | Path) -> Path:
     """Return a run folder's last checkpoint; a file stays what it is."""
     path = Path(path)
     return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+
+
+def _nested(values: dict[str, Any], key: str) -> Any:
+    """Return what a dotted key leads to; None if it leads nowhere."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
 
 
 def _short(key: str, value: Any) -> str:

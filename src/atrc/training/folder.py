@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import json
+import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ import yaml
 from atrc import __version__
 from atrc.errors import UserError
 from atrc.training.recipe import Recipe
+
+STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
 
 
 class RunFolder:
@@ -42,6 +48,11 @@ class RunFolder:
     def checkpoint(self) -> Path:
         """The last checkpoint."""
         return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def nonfinite(self) -> Path:
+        """What is kept of a step that gave no finite number, of the first process; see `Failure`."""
+        return self.checkpoint.with_name("nonfinite.pt")
 
     @property
     def genotype(self) -> Path:
@@ -84,8 +95,8 @@ class Table:
         row = {"step": step, **values}
         fresh = not self.columns
         self.columns = self.columns or list(row)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore", lineterminator="\n")
             if fresh:
                 writer.writeheader()
             writer.writerow({key: f"{value:.10g}" for key, value in row.items()})
@@ -101,9 +112,47 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file atomically."""
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the name to write a file under; it takes its place when all went well, so that no reader finds half of one.
+
+    Raises:
+        OSError: It could not be written. The error names the file, nothing is left of it, and the old one stands.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        with naming(path):
+            yield partial
+            partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError name a file, which one of a write or a flush does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
+def storage(where: str, cure: str) -> Iterator[None]:
+    """Turn what a disk refuses, being full, read-only, or broken, into a UserError that names the file and the cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        raise UserError(f"{error.filename or where}: {error.strerror}; {cure}") from error
 
 
 def plain(value: Any) -> Any:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-import warnings
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -38,9 +35,11 @@ from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.execution import arrange
-from atrc.training.folder import RunFolder, Table, write_text
+from atrc.training.folder import RunFolder, Table, storage, write_text
 from atrc.training.losses import task_losses
+from atrc.training.nonfinite import Guard
 from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.processes import all_or_none, make_fabric
 from atrc.training.protocol import describe_protocol
 from atrc.training.recipe import Recipe
 from atrc.training.requirements import require_usable
@@ -59,37 +58,14 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
         progress: Show progress bars.
 
     Raises:
-        UserError: Something in the recipe or the data cannot be used, or a loss is not a finite number.
+        UserError: Something in the recipe or the data cannot be used, a loss is not a finite number, the disk is full,
+            or a process of a distributed run was lost.
     """
-    fabric = _fabric(recipe, search)
+    fabric = make_fabric(recipe, search)
     require_usable(recipe, search, fabric.world_size)
-    fabric.launch()
-    return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
-
-
-def _fabric(recipe: Recipe, search: bool) -> Fabric:
-    # After a block is fixed, its other candidates get no gradient, and a neck that reads the finest and the deepest
-    # level alone leaves weights of the others without: DDP must be told not to wait for them.
-    unused = search or recipe.network.neck in ("skip", "aspp")
-    # Buffers are equal by synchronised batch norm; broadcasting them would tie evaluation forwards together, of which
-    # processes may have different numbers. Metrics live on the CPU.
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    ddp = DDPStrategy(find_unused_parameters=unused, broadcast_buffers=False, process_group_backend=backend)
-    strategy = ddp if recipe.devices * recipe.nodes > 1 else "auto"
-    gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "32"
-    if precision == "16" and not gpu:
-        raise UserError("precision '16' needs a GPU; choose 32 or bf16 on a CPU")
-    name = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]
-    shape: dict[str, Any] = {"devices": recipe.devices, "num_nodes": recipe.nodes}
-    try:
-        with warnings.catch_warnings():  # one process on a machine that has Slurm is no mistake
-            warnings.filterwarnings("ignore", "The `srun` command is available")
-            return Fabric(accelerator=recipe.accelerator, strategy=strategy, precision=name, **shape)  # type: ignore[arg-type]
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"accelerator '{recipe.accelerator}' with {recipe.devices} devices: {error}") from None
+    cure = "make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
+    with all_or_none(fabric), storage(recipe.out, cure):
+        return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
 
 
 class Fit:
@@ -117,6 +93,7 @@ class Fit:
         self.plain_optimizer = self.phase.optimizer()
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
         fabric.to_device(self.phase.balancing)
+        self.guard = Guard(fabric, self.folder, recipe.seed, self._state)
         self.start = self._resume()
         if fabric.global_rank == 0:
             self.folder.begin(recipe)
@@ -133,7 +110,7 @@ class Fit:
         self.optimizer.load_state_dict(saved.training["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved.training["precision"])
         self.phase.balancing.load_state_dict(saved.training.get("balancing", {}))
-        self.seconds = saved.seconds
+        self.seconds, self.guard.skipped = saved.seconds, saved.training.get("skipped", 0)
         return saved.step
 
     def run(self) -> dict[str, Result]:
@@ -191,12 +168,15 @@ class Fit:
         total = self.phase.balancing.total(losses)
         if (extra := self.phase.regulariser(step)) is not None:
             total = total + extra
-        self._require_finite(step, batch, losses)
-        self.phase.balancing.backward(total, losses, self.fabric.backward, self._across)
-        if self.phase.clip is not None:
-            self.fabric.strategy.precision.unscale_gradients(self.plain_optimizer)
-            torch.nn.utils.clip_grad_norm_(self.phase.weights, self.phase.clip)
-        self.optimizer.step()
+        if self.guard.passes(step, batch, losses, total, self.phase.network):
+            self.phase.balancing.backward(total, losses, self.fabric.backward, self._across)
+            self.guard.check_gradients(step, batch, losses, self.phase.network)
+            if self.phase.clip is not None:
+                self.fabric.strategy.precision.unscale_gradients(self.plain_optimizer)
+                torch.nn.utils.clip_grad_norm_(self.phase.weights, self.phase.clip)
+            scale = self.guard.scale
+            self.optimizer.step()
+            self.guard.after(step, batch, losses, scale)
         self.optimizer.zero_grad()
         return {"loss": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
 
@@ -206,15 +186,6 @@ class Fit:
         count = count.clone()
         dist.all_reduce(count)
         return count / self.fabric.world_size
-
-    def _require_finite(self, step: int, batch: Batch, losses: dict[str, Tensor]) -> None:
-        if bool(torch.stack(list(losses.values())).isfinite().all()):
-            return
-        bad = [name for name, loss in losses.items() if not loss.isfinite()]
-        raise UserError(
-            f"step {step + 1}: the loss of {', '.join(bad)} is not a finite number, images {', '.join(batch['id'])}; "
-            "lower optim.lr, set optim.clip, or look at these images with their labels"
-        )
 
     def _open_logs(self) -> None:
         if self.fabric.global_rank:
@@ -230,7 +201,7 @@ class Fit:
         means = self._across(values) if self.fabric.world_size > 1 else values
         if self.fabric.global_rank:
             return
-        row = self.phase.traces(step - 1) | dict(zip(names, means.tolist(), strict=True))
+        row = self.phase.traces(step - 1) | self.guard.traces() | dict(zip(names, means.tolist(), strict=True))
         self.tables["train"].add(step, row)
         for name, value in row.items():
             self.writer.add_scalar(f"train/{name}", value, step)
@@ -257,24 +228,29 @@ class Fit:
 
     def _save(self, step: int) -> None:
         if self.fabric.global_rank == 0:
-            genotype, branching = self.phase.genotype(step), self.phase.branching()
-            Checkpoint(
-                step=step,
-                seconds=time.perf_counter() - self.began,
-                phase=self.phase.name,
-                recipe=self.recipe.to_dict(),
-                tasks=tasks_to_dicts(self.tasks),
-                genotype=genotype.contexts if genotype else None,  # type: ignore[arg-type]
-                branching=branching.groups if branching else None,
-                layout=self.train_set.layout,
-                network=self.phase.network.state_dict(),
-                training={
-                    "optimizer": self.optimizer.state_dict(),
-                    "precision": self.fabric.strategy.precision.state_dict(),
-                    "balancing": self.phase.balancing.state_dict(),
-                },
-            ).save(self.folder.checkpoint)
+            self.guard.check_weights(step, self.phase.network)
+            self._state(step).save(self.folder.checkpoint)
         self.fabric.barrier()
+
+    def _state(self, step: int) -> Checkpoint:
+        genotype, branching = self.phase.genotype(step), self.phase.branching()
+        return Checkpoint(
+            step=step,
+            seconds=time.perf_counter() - self.began,
+            phase=self.phase.name,
+            recipe=self.recipe.to_dict(),
+            tasks=tasks_to_dicts(self.tasks),
+            genotype=genotype.contexts if genotype else None,  # type: ignore[arg-type]
+            branching=branching.groups if branching else None,
+            layout=self.train_set.layout,
+            network=self.phase.network.state_dict(),
+            training={
+                "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "balancing": self.phase.balancing.state_dict(),
+                "skipped": self.guard.skipped,
+            },
+        )
 
     def _finish(self) -> dict[str, Result]:
         seconds = time.perf_counter() - self.began

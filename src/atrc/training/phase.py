@@ -15,7 +15,7 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, count_cost
 from atrc.search.schedule import linear
 from atrc.training.balancing import build_balancing
-from atrc.training.folder import RunFolder
+from atrc.training.folder import RunFolder, naming
 from atrc.training.optimizer import Joint, polynomial, sgd
 from atrc.training.recipe import Recipe
 
@@ -80,9 +80,11 @@ class TrainPhase:
     def save_found(self, folder: RunFolder, step: int) -> None:
         """Write the genotype and the branching, where there is one."""
         if (genotype := self.genotype(step)) is not None:
-            genotype.save(folder.genotype)
+            with naming(folder.genotype):
+                genotype.save(folder.genotype)
         if (branching := self.branching()) is not None:
-            branching.save(folder.branching)
+            with naming(folder.branching):
+                branching.save(folder.branching)
 
 
 class SearchPhase(TrainPhase):

@@ -134,10 +134,11 @@ def load(port: int, clients: int, seconds: float, size: tuple[int, int]) -> Load
 
 
 @contextlib.contextmanager
-def server(model: str, max_side: int | None) -> Iterator[tuple[int, int]]:
+def server(model: str, max_side: int | None = None, compare: str | None = None) -> Iterator[tuple[int, int]]:
     """Start the explorer in a process of its own; yield its port and its process."""
     words = [sys.executable, "-m", "atrc", "explore", model, "--port", "0"]
     words += ["--max_side", str(max_side)] if max_side else []
+    words += ["--compare", compare] if compare else []
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

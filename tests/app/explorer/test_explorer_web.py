@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from atrc.app.cli import main
+from atrc.app.cli import main, make_parser
 from atrc.app.explorer.guard import is_own_name, refusal
-from atrc.app.explorer.limits import BusyError
+from atrc.app.explorer.limits import MEGABYTE, BusyError, Limits
 from atrc.app.explorer.model import short_names
 from atrc.app.explorer.serve import bound_socket
 from atrc.app.explorer.worker import Worker
 from atrc.errors import UserError
 from explorer_network import GENOTYPE, Client, encoded, make_explorer, make_network, scene, serving
 
+PAGE = (Path(__file__).parents[3] / "docs/explore.md").read_text(encoding="utf-8")
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
@@ -277,6 +278,31 @@ def test_names_of_networks_tell_them_apart(tmp_path):
     assert short_names(["runs/rooms/atrc/seed0/train", "owner/name"]) == ["atrc/seed0", "owner/name"]
     assert short_names(["a/x/y", "b/x/y"]) == ["a/x/y", "b/x/y"]
     assert short_names(["same", "same"]) == ["same", "same"]
+
+
+def test_the_snippet_of_the_page_asks_the_server(port, tmp_path):
+    code = re.search(r"```python\n(.*?)```", PAGE, re.S)[1]
+    (tmp_path / "x.png").write_bytes(encoded(scene(4)))
+    names = {}
+    exec(compile(code.replace(":8760", f":{port}"), "explore.md", "exec"), names)
+    found = names["attention"](tmp_path / "x.png", "semseg", 3, 4)
+    assert {source: bool(regions) for source, regions in found.items()} == {
+        "semseg": True, "depth": True, "normals": False, "edge": False,
+    }  # fmt: skip
+
+
+def test_the_page_names_the_limits_and_the_defaults():
+    limits = Limits()
+    for said in (
+        f"{limits.upload // MEGABYTE} MB and {limits.pixels // 10**6} million pixels",
+        f"{limits.images // MEGABYTE} MB, features and predictions up to {limits.looks // (1024 * MEGABYTE)} GB",
+        f"beyond {limits.waiting} waiting",
+        "`default-src 'self'`",
+    ):
+        assert said in " ".join(PAGE.split())
+    defaults = make_parser()[1]["explore"].get_defaults()
+    for option, value in re.findall(r"^\| `--(\w+) ([\w.]+)` \|", PAGE, re.M):
+        assert value.isupper() or str(defaults[option]) == value
 
 
 def test_a_request_that_is_none_ends_its_connection_only(port, client):

@@ -71,7 +71,7 @@ export class Panel {
     const count = found.others.count + left.length;
     const share = left.reduce((sum, region) => sum + region.share, found.others.share);
     if (count) items.push(make("li", { className: "rest" }, `${count} more`, make("span", {}, percent(share))));
-    const heading = `label regions of ${found.regions_of}${small ? "" : " (point at one to see where it is)"}`;
+    const heading = `label regions of ${found.regions_of}${small ? "" : "; point to see where"}`;
     return [make("p", {}, heading), make("ol", { className: "regions" }, ...items)];
   }
 

@@ -8,7 +8,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +27,7 @@ from atrc.backbones import build_backbone
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals
+from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, Task
 
 NAMES = ("wall", "<b>floor</b>", "sofa")  # a name from a file is text, whatever is in it
 TASKS = SemanticSegmentation(num_classes=3, class_names=NAMES), Depth(bins=8), SurfaceNormals(), Boundaries()
@@ -37,11 +37,11 @@ GENOTYPE = Genotype({t: dict(zip(ROWS, row.split(), strict=True)) for t, row in 
 SIZE = (48, 64)  # of the examples [px]
 
 
-def make_network(genotype: Genotype | None = GENOTYPE) -> MultiTaskNetwork:
+def make_network(genotype: Genotype | None = GENOTYPE, tasks: Sequence[Task] = TASKS) -> MultiTaskNetwork:
     """Return a network whose predictions vary from pixel to pixel; without a genotype it does not attend."""
     torch.manual_seed(0)
     distillation = {} if genotype is None else {"make_distillation": lambda channels: ATRC(genotype, channels)}
-    network = MultiTaskNetwork(TASKS, build_backbone("hrnet18"), **distillation)
+    network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), **distillation)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # its statistics become those of the scenes below

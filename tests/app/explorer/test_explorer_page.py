@@ -3,6 +3,7 @@
 import pytest
 
 from atrc.app.explorer.held import Held
+from atrc.tasks import Depth, HumanParts
 from chromium import browsing, find_chromium
 from explorer_network import encoded, make_explorer, make_network, scene, serving
 
@@ -26,7 +27,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def explorer():
-    return make_explorer(make_network(), make_network(None))
+    return make_explorer(make_network(), make_network(None, (HumanParts(), Depth())))
 
 
 @pytest.fixture(scope="module")
@@ -230,12 +231,16 @@ def test_the_address_keeps_what_is_shown(page, address):
     assert "task=normals" in page.run("document.querySelector('.chosen .map img').src")
 
 
-def test_two_networks_side_by_side_share_the_crosshair(page):
+def test_two_networks_of_different_tasks_stand_side_by_side_and_share_the_crosshair(page):
     page.click("label:has([name=show][value=all])")
     page.wait(f"document.querySelectorAll('.view:not([hidden])').length === 2 && {QUIET}")
     page.click(".view:nth-child(2) .stage", 0.5, 0.1)
     page.wait("[...document.querySelectorAll('.reading')].every(r => r.textContent.startsWith('Row 4, column 32'))")
     assert "predictions only" in page.text(".view:nth-child(2) .alone")
+    chosen = "[...document.querySelectorAll('.task input:checked')].map(input => input.value)"
+    assert page.run(chosen) == ["semseg", "human_parts"]  # each its first
+    page.click(".view:nth-child(2) .task:nth-child(2)")
+    page.wait(f"{chosen}.join() === 'depth,depth'")
     columns = page.run("[...document.querySelectorAll('.view')].map(view => view.getBoundingClientRect().top)")
     assert columns[0] == columns[1]
 

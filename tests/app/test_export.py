@@ -38,7 +38,8 @@ def lived_in(network):
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.normal_(norm.running_mean, std=0.2)
             nn.init.uniform_(norm.running_var, 0.5, 2.0)
-            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            if norm.affine:
+                nn.init.uniform_(norm.weight, 0.5, 1.5)
     return network.eval()
 
 

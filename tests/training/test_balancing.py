@@ -80,6 +80,22 @@ def test_uncertainty_starts_at_the_fixed_weights_and_has_the_gradients_of_its_fo
     assert balancing.log_variance.grad.tolist() == pytest.approx([1 - 2 * 4, 1 - 5 * 0.5])
 
 
+def test_a_task_without_a_valid_pixel_has_no_say_in_its_weight():
+    losses = leaves() | {"depth": torch.tensor(0.0, requires_grad=True)}
+    balancing = build_balancing("uncertainty", TASKS, [])
+    balancing.backward(balancing.total(losses), losses, torch.Tensor.backward, alone)
+    assert balancing.log_variance.grad.tolist() == pytest.approx([1 - 2 * 4, 0])
+
+
+def test_a_task_with_valid_pixels_in_another_process_alone_has_its_say():
+    losses = leaves() | {"depth": torch.tensor(0.0, requires_grad=True)}
+    balancing = build_balancing("uncertainty", TASKS, [])
+    # The other process has the same semseg and a depth of 1; a loss is the sum over pixels by the mean count.
+    averaged = iter([torch.tensor([1.0, 0.5]), torch.tensor([-7.0, 1 - 5 * 0.5])])
+    balancing.backward(balancing.total(losses), losses, torch.Tensor.backward, lambda _: next(averaged))
+    assert balancing.log_variance.grad.tolist() == pytest.approx([-7, -1.5])
+
+
 def test_the_log_variance_of_a_constant_loss_comes_to_rest_at_its_logarithm():
     balancing = build_balancing("uncertainty", TASKS, [])
     optimizer = torch.optim.SGD(balancing.parameters(), 0.05, momentum=0.9)

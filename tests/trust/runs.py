@@ -1,0 +1,52 @@
+"""Tiny runs, and whether two of them are the same to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atrc.training.checkpoint import Checkpoint, checkpoint_path
+from atrc.training.folder import read_table
+from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+
+
+def tiny(out: Path, data: Path, steps: int = 4, **options: Any) -> Recipe:
+    """Return a recipe of seconds: 32x32 crops, a checkpoint every second step."""
+    network = {key: options.pop(key) for key in ("distillation", "genotype", "dropout") if key in options}
+    settings: dict[str, Any] = {"accelerator": "cpu", "precision": "32", "validate_every": 2, "log_every": 1, **options}
+    return Recipe(
+        out=str(out),
+        data=DataConfig(root=str(data), crop=(32, 32), batch_size=2, workers=0),
+        network=NetworkConfig(**network),
+        optim=OptimConfig(steps=steps),
+        search=SearchConfig(lr=0.3),
+        **settings,
+    )
+
+
+def last(run: Path) -> Checkpoint:
+    return Checkpoint.load(checkpoint_path(run))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Say whether plain values and tensors are equal, to the bit."""
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, Sequence) and not isinstance(one, str):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def same_run(one: Path, other: Path) -> bool:
+    """Say whether two finished runs have the same checkpoint, genotype, metrics and curves."""
+    ours, theirs = last(one), last(other)
+    parts = ("step", "tasks", "genotype", "branching", "network", "training")
+    tables = [name for name in ("train.csv", "val.csv", "search.csv") if (one / name).exists()]
+    return all(same(getattr(ours, part), getattr(theirs, part)) for part in parts) and all(
+        read_table(one / name) == read_table(other / name) for name in tables
+    )

@@ -171,7 +171,8 @@ def predict(
     The exit status is 1 if a file failed; they are listed at the end.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
+            network that comes with atrc.
         images: Files, folders with all below them, patterns, videos.
         out: Folder to write.
         max_side: Larger photographs are shrunk to this side for the network [px]; by default to what it was trained on.
@@ -214,7 +215,8 @@ def export(
     """Export a network for other runtimes, checked against PyTorch: it is not written if it differs.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
+            network that comes with atrc.
         out: The file to write: .onnx, or .pt2 for torch.export.
         size: Height and width of the images that it will take, "[height,width]" [px]; any by default.
         image: A photograph to check on; a rendered room by default.
@@ -385,7 +387,7 @@ def attention(
 
 
 def explore(
-    model: str,
+    model: str = "rooms-atrc",
     compare: str | None = None,
     examples: str | None = None,
     port: int = 8760,
@@ -397,7 +399,8 @@ def explore(
     """Serve a page on this machine: predictions of a photograph, and what every pixel attends to.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, or a name on the Hugging Face Hub.
+        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
+            network that comes with atrc.
         compare: Another one, to see side by side.
         examples: A folder of pictures to begin with; rendered rooms by default.
         port: Port; 0 for any that is free.

@@ -16,7 +16,8 @@ def load_network(where: str | Path) -> MultiTaskNetwork:
 
     Args:
         where: A run's folder, a checkpoint file, a folder that `save_pretrained` wrote, or, where there is nothing of
-            that name, a name on the Hugging Face Hub: owner/name.
+            that name, a network that comes with atrc (`shipped_networks`), or a name on the Hugging Face Hub:
+            owner/name.
 
     Raises:
         UserError: Nothing of that name, or not a network that this atrc can build.
@@ -28,11 +29,21 @@ def load_network(where: str | Path) -> MultiTaskNetwork:
         raise UserError(f"{where}: weights alone; give the folder, which holds their {CONFIG} too")
     if path.exists():
         return _from_checkpoint(path)
+    if str(where) in (shipped := shipped_networks()):
+        return MultiTaskNetwork.from_pretrained(shipped[str(where)])
     if path.parent.is_dir() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(where), re.ASCII):
         raise UserError(
-            f"{where}: no such run, checkpoint or saved network; one on the Hugging Face Hub is called owner/name"
+            f"{where}: no such run, checkpoint or saved network; one on the Hugging Face Hub is called owner/name, "
+            f"and atrc comes with {', '.join(shipped)}"
         )
     return MultiTaskNetwork.from_pretrained(where)
+
+
+def shipped_networks() -> dict[str, Path]:
+    """Return the folders of the networks that come with the package, or lie beside its source, by name."""
+    package = Path(__file__).parents[1]
+    models = installed if (installed := package / "models").is_dir() else package.parents[1] / "models"
+    return {folder.name: folder for folder in sorted(models.glob("*")) if (folder / CONFIG).exists()}
 
 
 def _from_folder(folder: Path) -> MultiTaskNetwork:

@@ -294,7 +294,7 @@ CASES = [
 
 @pytest.mark.parametrize(("config", "size"), CASES)
 def test_every_system_exports(config, size, tmp_path):
-    network = lived_in(build_network(config, (*TASKS, Saliency())))
+    network = lived_in(build_network(config, TASKS))
     program = trace(Deployed(fold_batch_norm(network)), size)
     for suffix, form in FORMATS.items():
         form.write(program, tmp_path / f"x{suffix}", describe(network, size))

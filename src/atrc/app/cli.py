@@ -7,7 +7,7 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -58,6 +58,10 @@ SEVERAL = {  # positional arguments of which there may be any number
     "runs": "Folders or checkpoints of runs; their drops are averaged.",
 }
 NEEDED = ("images",)  # those of which there has to be one
+OPTIONAL = {  # positional arguments that may be left out, in verbs that have a default
+    "model": "A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or one that comes with "
+    "atrc.",
+}
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -80,7 +84,12 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         for switch in [key for key in SWITCHES if key in signature(verb).parameters]:
             names = dict.fromkeys([f"--{switch}", f"--{switch.replace('_', '-')}"])
             sub.add_argument(*names, action="store_true", help=SWITCHES[switch])
-        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip={"recipe", *SWITCHES, *SEVERAL})
+        defaults = {key: parameter.default for key, parameter in signature(verb).parameters.items()}
+        optional = [key for key in OPTIONAL if defaults.get(key, Parameter.empty) is not Parameter.empty]
+        for key in optional:
+            sub.add_argument(key, nargs="?", default=defaults[key], help=OPTIONAL[key])
+        skip: set[str | int] = {"recipe", *SWITCHES, *SEVERAL, *optional}
+        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip=skip)
         for several in [key for key in SEVERAL if key in signature(verb).parameters]:
             needed = {"nargs": "+"} if several in NEEDED else {"nargs": "*", "default": []}
             sub.add_argument(several, help=SEVERAL[several], **needed)

@@ -18,9 +18,11 @@ class UserError(ValueError):
 
     def __init__(self, message: str) -> None:
         """Take the message; of a long one the middle is left out."""
-        shown = message if len(message) <= LONGEST else f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        shown = message
         if not shown.isprintable():
             shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+        if len(shown) > LONGEST:
+            shown = f"{shown[: LONGEST // 2]} ... {shown[5 - LONGEST // 2 :]}"
         super().__init__(shown)
 
 

@@ -113,7 +113,9 @@ def read_labels(folder: Path) -> None:
 
 
 READERS = [
-    Reader("photographs", st.builds(lambda content: {"a.bin": content}, pictures), read_photo, {"a.bin": seeds()[4]}, 16),
+    Reader(
+        "photographs", st.builds(lambda content: {"a.bin": content}, pictures), read_photo, {"a.bin": seeds()[4]}, 18
+    ),
     Reader("pictures", st.builds(lambda content: {"a.png": content}, pictures), read_labels, {"a.png": seeds()[1]}, 8),
 ]
 

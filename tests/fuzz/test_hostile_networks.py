@@ -71,7 +71,9 @@ CALLS = st.sampled_from(
      Called(OrderedDict, [("a", 1)]), Called(torch.device, "cuda"), torch.float32, torch.nn.Linear(2, 2), torch.nn.Parameter(torch.ones(2)),
      torch.ones(1).expand(1 << 20), torch.ones(3).to_sparse(), torch.empty(1 << 40, device="meta"), Called(torch.load, "a.ckpt")]
 )  # fmt: skip
-tensors = st.sampled_from([torch.zeros(0), torch.tensor(float("nan")), torch.ones(2, 3, dtype=torch.complex64), torch.ones(4).bool()])
+tensors = st.sampled_from(
+    [torch.zeros(0), torch.tensor(float("nan")), torch.ones(2, 3, dtype=torch.complex64), torch.ones(4).bool()]
+)
 
 
 def torch_saved(document: Any, seed: int, method: int) -> bytes:
@@ -147,7 +149,10 @@ def headed(header: Any, size: int, content: bytes) -> bytes:
 
 HEADER = {"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, "__metadata__": {"format": "pt"}}
 tensor_files = mutations.of_bytes((small_safetensors(),)) | st.builds(
-    headed, mutations.edited([HEADER]), st.sampled_from([-1, -1, -1, 0, 2**40, 2**64 - 1]), st.sampled_from([bytes(24), b""])
+    headed,
+    mutations.edited([HEADER]),
+    st.sampled_from([-1, -1, -1, 0, 2**40, 2**64 - 1]),
+    st.sampled_from([bytes(24), b""]),
 )
 shared = st.builds(
     lambda config, tensors: {"config.json": config, "model.safetensors": tensors},
@@ -156,6 +161,8 @@ shared = st.builds(
 )
 edits = st.deferred(lambda: mutations.edited(list(documents()), mutations.values | CALLS | tensors))
 methods = st.sampled_from([zipfile.ZIP_STORED] * 4 + [zipfile.ZIP_DEFLATED])
+whole = st.deferred(lambda: st.just({**documents()[0], "network": network().state_dict()}))
+edits = mutations.rarely(edits, whole)
 checkpoints = st.builds(torch_saved, edits, mutations.seeds, methods)
 
 
@@ -166,9 +173,9 @@ def valid_checkpoint() -> bytes:
 
 
 READERS = [
-    Reader("checkpoints", st.builds(lambda data: {"a.ckpt": data}, checkpoints), read_checkpoint, {"a.ckpt": valid_checkpoint()}, 10),
+    Reader("checkpoints", st.builds(lambda data: {"a.ckpt": data}, checkpoints), read_checkpoint, {"a.ckpt": valid_checkpoint()}, 8),
     Reader(
-        "shared", shared, read_shared, {"config.json": json.dumps(configs()[0]).encode(), "model.safetensors": weights()}, 3
+        "shared", shared, read_shared, {"config.json": json.dumps(configs()[0]).encode(), "model.safetensors": weights()}, 2
     ),
 ]  # fmt: skip
 

@@ -122,15 +122,20 @@ json_files = st.builds(lambda content: {"a.json": content, "rooms.json": content
 snippets = st.sampled_from(mutations.SNIPPETS).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 READERS = [
-    Reader("dataset.yaml", own | named("dataset.yaml", snippets), read_own, {"dataset.yaml": text(OWN)} | FOLDER, 10),
-    Reader("recipes", named("a.yaml", mutations.of_yaml([SMALL, SMALL, RECIPE]) | snippets), read_recipes, {"a.yaml": text(SMALL)}, 3),
-    Reader("studies", named("a.yaml", mutations.of_yaml([STUDY]) | snippets), read_study, {"a.yaml": text(STUDY)}, 2),
-    Reader("cells", named("cell.yaml", mutations.of_yaml([CELL]) | snippets), read_cell, {"cell.yaml": text(CELL)}, 2),
-    Reader("JSON", json_files, read_json, {"a.json": json.dumps(GENOTYPES[0]).encode()}, 14),
+    Reader("dataset.yaml", own | named("dataset.yaml", snippets), read_own, {"dataset.yaml": text(OWN)} | FOLDER, 8),
+    Reader(
+        "recipes",
+        named("a.yaml", mutations.of_yaml([SMALL, SMALL, RECIPE]) | snippets),
+        read_recipes,
+        {"a.yaml": text(SMALL)},
+        1,
+    ),
+    Reader("studies", named("a.yaml", mutations.of_yaml([STUDY]) | snippets), read_study, {"a.yaml": text(STUDY)}, 1),
+    Reader("cells", named("cell.yaml", mutations.of_yaml([CELL]) | snippets), read_cell, {"cell.yaml": text(CELL)}, 1),
+    Reader("JSON", json_files, read_json, {"a.json": json.dumps(GENOTYPES[0]).encode()}, 16),
 ]
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_texts_are_read_or_refused(reader, tmp_path):
     check_slice(reader, tmp_path, 15 if reader.share < 4 else 40)
-

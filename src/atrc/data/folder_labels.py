@@ -102,7 +102,7 @@ class DepthLabels(LabelReader):
         unknown = np.zeros(array.shape, bool)
         for value in self.invalid:
             unknown |= np.isnan(array) if math.isnan(value) else array == value
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             metres = (array * np.float64(self.scale)).astype(np.float32)
         wrong = ~unknown & ~(np.isfinite(metres) & (metres > 0))
         if wrong.any():

@@ -22,6 +22,7 @@ CELL, STRUCT, CHAR, SPARSE = 1, 2, 4, 5
 NUMERIC = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
 LOGICAL, COMPLEX = 0x0200, 0x0800  # flags
 DEEPEST = 16  # cells and structs within each other
+CHUNK = 1 << 24  # that is unpacked at once [bytes]
 LARGEST = 1 << 28  # of what is unpacked, and of a matrix [bytes]
 MOST = 1 << 20  # elements of a file
 DIMENSIONS = 32
@@ -69,12 +70,14 @@ def read_mat(path: Path, name: str) -> Value:
 
 
 def _unzip(data: memoryview, room: int) -> memoryview:
-    unzip = zlib.decompressobj()
+    unzip, rest, unpacked = zlib.decompressobj(), bytes(data), bytearray()
     try:
-        unpacked = unzip.decompress(data, max(1, room))
+        while rest and not unzip.eof and len(unpacked) <= room:
+            unpacked += unzip.decompress(rest, CHUNK)
+            rest = unzip.unconsumed_tail
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if not unzip.eof:
+    if not unzip.eof or len(unpacked) > room:
         raise ValueError("compressed data are cut off or too large")
     return memoryview(unpacked)
 

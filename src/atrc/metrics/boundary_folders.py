@@ -69,7 +69,8 @@ def read_prediction(path: Path) -> Float32[ndarray, "h w"]:
     if values.dtype in (np.uint8, np.uint16):
         return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
     if values.dtype == bool or np.issubdtype(values.dtype, np.floating):
-        return values.astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # of doubles that are no probability
+            return values.astype(np.float32)
     raise UserError(f"{path}: {values.dtype} values; save floats in [0, 1], or 8- or 16-bit integers")
 
 
@@ -96,6 +97,8 @@ def _read(path: Path) -> ndarray:
             values = _read_npy(path) if path.suffix == ".npy" else _read_png(path)
     except Exception as error:  # NumPy and Pillow raise many kinds
         raise UserError(f"{path}: unreadable ({error}); write the file again") from error
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{path}: {values.dtype} values; save numbers")
     if values.ndim != 2:
         raise UserError(f"{path}: shape {values.shape}; save one grey channel, height x width")
     return values

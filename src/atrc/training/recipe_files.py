@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 import atrc
+from atrc.data.folder_yaml import load_yaml
 from atrc.errors import UserError
 from atrc.training.recipe import Recipe
 
@@ -25,13 +27,24 @@ def recipe_path(name: str | Path, beside: Path | None = None) -> Path:
     """Find a recipe: a file, a file beside another, or the name of a shipped one, such as `network/global`.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or it cannot be one.
     """
     places = [Path(name), *([beside / name] if beside else []), shipped_recipes() / f"{name}.yaml"]
     found = next((path for path in places if path.is_file()), None)
     if found is None:
         raise UserError(f"no recipe '{name}'; give a YAML file or one of {', '.join(shipped_names())}")
+    _require_sections(found)
     return found
+
+
+def _require_sections(path: Path) -> None:
+    """Refuse what no parser should be given: what fills the memory, and sections that are none."""
+    content = load_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: a recipe is keys with values, not {type(content).__name__}")
+    for key, field in Recipe.__dataclass_fields__.items():
+        if is_dataclass(field.default_factory) and not isinstance(content.get(key, {}), dict):
+            raise UserError(f"{path}: {key} is {content[key]!r:.60}; give keys with values below it, or leave it out")
 
 
 def shipped_names() -> list[str]:
@@ -51,6 +64,8 @@ def read_recipe(paths: Sequence[Path], changes: Mapping[str, Any] | None = None)
     Raises:
         UserError: A key or a value that a recipe does not have.
     """
+    for path in paths:
+        _require_sections(path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile)
     parser.add_class_arguments(Recipe, as_group=False)
@@ -58,7 +73,7 @@ def read_recipe(paths: Sequence[Path], changes: Mapping[str, Any] | None = None)
     arguments += [f"--{key}={_text(value)}" for key, value in (changes or {}).items()]
     try:
         values = vars(parser.instantiate(parser.parse_args(arguments)))
-    except ArgumentError as error:
+    except (ArgumentError, TypeError, ValueError) as error:  # of keys and values that none has thought of
         raise UserError(f"{', '.join(map(str, paths))}: {' '.join(str(error).split())}") from None
     return Recipe(**{key: values[key] for key in Recipe.__dataclass_fields__})
 

@@ -1,4 +1,4 @@
-"""Photographs the explorer, in docs/assets/explore*.png: python docs/figures/explore.py MODEL [COMPARE]
+"""Photographs the explorer, in docs/assets/explore*.png: python docs/figures/explore.py [MODEL [COMPARE]]
 
 Needs Chromium. The example is a rendered room, so the same network gives the same pictures.
 """
@@ -37,7 +37,7 @@ PAIR = ("explore-compare", "task=semseg&row=330&column=260", {"width": 1280, "he
 def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
+    parser.add_argument("model", nargs="?", default="rooms-atrc")
     parser.add_argument("compare", nargs="?")
     options = parser.parse_args()
     shots = [(name, f"show=0&{what}", window) for name, (what, window) in SHOTS.items()]

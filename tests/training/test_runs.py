@@ -181,7 +181,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_images(tmp_p
         (b"", "not a readable checkpoint"),
         (b"garbage", "not a readable checkpoint"),
         ({"a": 1}, "not a checkpoint of atrc"),
-        ({"format": "atrc-checkpoint", "version": 99}, "checkpoint version 99, this atrc reads 1; upgrade"),
+        ({"format": "atrc-checkpoint", "version": 99}, "made by a newer atrc .format 99, this reads up to 1.: update atrc"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(tmp_path, content, message):

@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: help setup demo check test test-slurm bench docs clean
+.PHONY: help setup demo check test test-slurm test-kill test-oldest fuzz bench docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -33,9 +33,24 @@ test: setup  ## the test suite, two processes at a time; no network, no GPU
 test-slurm: setup  ## a study on a real one-node Slurm, a job killed midway; needs root, slurm-wlm and munge
 	$(BIN)/python tests/slurm/one_job_killed.py
 
-bench: setup  ## time the kernels against their textbook forms, print Markdown
+test-kill: setup  ## kill -9 at random moments of every command, resume, compare bit for bit
+	OMP_NUM_THREADS=1 $(BIN)/python tests/trust/kill.py
+
+test-oldest:  ## the test suite with the oldest versions that pyproject.toml allows, in .venv-oldest
+	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
+	@test -x .venv-oldest/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-oldest
+	$(UV) pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable . --group dev
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --numprocesses 2
+
+fuzz: setup  ## 110,000 hostile inputs for every reader of files
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py
+
+bench: setup  ## time what is fast against its textbook form, print Markdown
 	$(BIN)/python benchmarks/local_attention.py
 	$(BIN)/python benchmarks/label_attention.py
+	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/boundaries.py
 
 docs: setup  ## the documentation site, in site/
@@ -43,4 +58,4 @@ docs: setup  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .uv dist site runs
+	rm -rf .venv .venv-oldest .uv dist site runs

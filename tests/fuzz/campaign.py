@@ -58,8 +58,9 @@ def run(name: str, count: int, first: int, out: Path) -> None:
         with tempfile.TemporaryDirectory() as tree:
             size = min(CHUNK, count - done)
             command = [sys.executable, __file__, "--work", name, "--cases", str(size), "--seed", str(first + step)]
-            process = subprocess.Popen([*command, "--tree", tree, "--out", str(out)], stderr=subprocess.PIPE, text=True)
-            reason = watch(process, log)
+            with Path(tree, "errors").open("w+") as errors:  # a file: decoders in C write what would fill a pipe
+                process = subprocess.Popen([*command, "--tree", f"{tree}/tree", "--out", str(out)], stderr=errors)
+                reason = watch(process, log, Path(errors.name))
             if reason:
                 where = out / name / f"died-{first + step}-{len(lines(log)) - done}"
                 where.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +70,7 @@ def run(name: str, count: int, first: int, out: Path) -> None:
         step += 1000
 
 
-def watch(process: subprocess.Popen, log: Path) -> str:
+def watch(process: subprocess.Popen, log: Path, errors: Path) -> str:
     """Wait for a process; return how it died, if it did."""
     changed, size = time.monotonic(), -1
     while process.poll() is None:
@@ -80,8 +81,8 @@ def watch(process: subprocess.Popen, log: Path) -> str:
         if time.monotonic() - changed > SILENCE:
             process.kill()
             return f"silent for {SILENCE} s"
-    errors = process.stderr.read() if process.stderr else ""
-    return f"exit {process.returncode}: {errors[-600:]}" if process.returncode else ""
+    said = errors.read_text(errors="replace")[-600:] if process.returncode else ""
+    return f"exit {process.returncode}: {said}" if process.returncode else ""
 
 
 def main() -> None:

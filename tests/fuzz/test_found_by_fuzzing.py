@@ -13,7 +13,7 @@ import torch
 from guard import CANARY, Sandbox, attempt
 from mutations import BOMB, MERGES
 from PIL import Image
-from test_hostile_archives import fetch
+from test_hostile_archives import bomb, fetch
 from test_hostile_matrices import HEADER, element, zip_bomb
 from test_hostile_networks import BACKBONE, TASKS, Called, configs, documents, small_safetensors
 from test_hostile_texts import FOLDER, OWN, text
@@ -146,6 +146,11 @@ def test_a_zipped_file_without_a_name(refused):
         info.filename = ""
         made.writestr(info, b"x")
     assert "holds nothing" in refused(lambda folder: ensure_folder(folder / "data"), data_zip=file.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["name", "pax"])
+def test_a_name_of_many_megabytes_is_not_read(refused, kind):
+    assert "impossible length" in refused(lambda folder: ensure_folder(folder / "data"), data_tgz=bomb(kind, 1 << 25))
 
 
 @pytest.mark.parametrize("line", ["Content-Length: \xb2", "Content-Range: bytes 0-9/" + "9" * 5000, "Location: //[::"])

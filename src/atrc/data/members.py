@@ -23,6 +23,14 @@ from atrc.errors import UserError
 
 CHUNK = 1 << 20
 LONGEST_TARGET = 4096  # of a link [bytes]
+LONGEST_HEADER = 1 << 20  # [bytes]
+ABOUT_THE_NEXT = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error)
 
 Kind = Literal["file", "folder", "link", "hard link"]
@@ -99,7 +107,7 @@ def _tar_members(archive: Path, doing: str) -> Iterator[Member]:
         archive.open("rb") as file,
         bar,
         _Stream(file, bar) as stream,
-        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar,  # type: ignore[call-overload]
+        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Header) as tar,  # type: ignore[call-overload]
     ):
         for info in tar:
             yield _tar_member(archive, tar, info)
@@ -107,6 +115,17 @@ def _tar_members(archive: Path, doing: str) -> Iterator[Member]:
             pass
         if stream.length < tar.offset + tarfile.BLOCKSIZE or stream.filled > tar.offset:
             _fail_damaged(archive, "it does not end as a tar archive does")
+
+
+class _Header(tarfile.TarInfo):
+    """A header; those that only hold a long name or more about the next one are read into memory, so they are short."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type in ABOUT_THE_NEXT and info.size > LONGEST_HEADER:
+            raise tarfile.ReadError("a header of impossible length")
+        return info
 
 
 class _Stream:

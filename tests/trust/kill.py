@@ -241,10 +241,11 @@ def main() -> None:
     """Run the campaign and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("phases", nargs="*", help=f"only these, of {', '.join(KILLS)}; each needs those before it")
+    parser.add_argument("--kills", type=int, help="of each phase; by default some, 38 in all")
     parser.add_argument("--seed", type=int, default=0, help="fixes the moments")
     parser.add_argument("--keep", type=Path, help="folder to work in; a temporary one by default")
     arguments = parser.parse_args()
-    kills = {name: count for name, count in KILLS.items() if name in (arguments.phases or KILLS)}
+    kills = {name: arguments.kills or count for name, count in KILLS.items() if name in (arguments.phases or KILLS)}
     with tempfile.TemporaryDirectory() as temporary:
         tallies = campaign(arguments.keep or Path(temporary), kills, arguments.seed)
     print("| Phase | Kills | Finished runs | Files read after kills | Unbroken [s] | In all [s] |")

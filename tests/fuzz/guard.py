@@ -124,9 +124,10 @@ class Watch:
         path = os.fsdecode(path)
         if path == os.devnull or "/__pycache__" in path:  # what Python and numba keep of modules imported late
             return False
-        if not os.path.isabs(path) and isinstance(folder, int) and folder >= 0:
-            path = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), path)  # noqa: PTH118
-        where = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))  # noqa: PTH118, PTH120, PTH119
+        if isinstance(folder, int) and folder >= 0:
+            path = f"{os.readlink(f'/proc/self/fd/{folder}')}/{path}" if path[:1] != "/" else path  # noqa: PTH115
+        parent, _, name = path.rstrip("/").rpartition("/")
+        where = f"{os.path.realpath(parent or ('/' if path[:1] == '/' else '.'))}/{name}"
         return where != self.folder and not where.startswith(f"{self.folder}/")
 
 

@@ -32,7 +32,8 @@ ODD = (
 )
 LONG = "n" * 3000
 TEXTS = (
-    "", " ", "a", "semseg", "../up", "/etc/passwd", "a\0b", "a\nb", "\x1b[31m", "\ud800", "é\u2028", LONG, "none", "nan",
+    "", " ", "a", "semseg", "../up", "/etc/passwd", "a\0b", "a\nb", "\x1b[31m", "\ud800", "é\u2028", LONG, "none",
+    "nan",
     "__class__", "1e999", "..", ".", "a" * 300 + "/b", "https://x.invalid/a", "con", "-1", "\u202e", "keys",
 )  # fmt: skip
 DEEP, HUGE, TWICE = "@deep@", "@huge@", "@twice@"  # what no library writes: put in as text
@@ -198,7 +199,8 @@ SNIPPETS = (
     "!!int ''", "!!int x", "!!float _", "!!binary '='", "!!set {a, b}", "!!omap [a: 1]", "!!pairs [a]", "!!null x",
     "!!str [a]", "!!seq {a: b}", "!!map [a]", "!own x", "{a: 1, a: 2}", "{[a]: b}", "{{a: b}: c}", "? x", "2001-99-99",
     "2001-01-01 99:99:99", "1:60:60", "0o9", "0x", "190:20:30.15", "!!int 0b", ".inf", "~", "=", "<<", "'\\0'", '"\\0"',
-    '"\\ud800"', '"\\x1b[2J"', "|\n  a\n b", "- - - -", "{", "]", "%TAG ! x", "---\n...\n---", "\t", "@", "`", "&", "!", "!<>",
+    '"\\ud800"', '"\\x1b[2J"', "|\n  a\n b", "- - - -", "{", "]", "%TAG ! x", "---\n...\n---", "\t", "@", "`", "&", "!",
+    "!<>",
     "[" * 3000, "{a: " * 3000, "- " * 3000, "9" * 5000, "_" * 400, "${HOME}", "${oc.env:HOME}", "{{x}}", "1_000", "1e3",
     "{class_path: os.system, init_args: {command: touch hostile_canary}}", "[" + "x, " * 4000 + "]", "yes", "1.5.2",
     "{" + ", ".join(f"k{i}: {i}" for i in range(2000)) + "}",

@@ -61,8 +61,10 @@ def test_json_of_depths_and_lengths_that_python_refuses(refused, content):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (BOMB, "longer than"), (MERGES, "longer than"), ("!!bool x", "not readable YAML"), ("!!timestamp x", "not readable YAML"),
-        ("!!int ''", "not readable YAML"), ("0x" + "f" * 5000, "more than 64 bits"), ("!!python/name:os.system", "not readable YAML"),
+        (BOMB, "longer than"), (MERGES, "longer than"), ("!!bool x", "not readable YAML"), ("!!timestamp x",
+        "not readable YAML"),
+        ("!!int ''", "not readable YAML"), ("0x" + "f" * 5000, "more than 64 bits"), ("!!python/name:os.system",
+        "not readable YAML"),
         ("&r [*r]", "longer than"),
     ],
 )  # fmt: skip

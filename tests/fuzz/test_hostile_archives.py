@@ -24,8 +24,10 @@ from atrc.data import download
 from atrc.data.archives import ensure_folder
 
 NAMES = st.sampled_from(
-    ["a", "b", "a/b", "d/a.txt", "../up", "a/../../up", "/tmp/hostile_canary", "..\\up", "C:\\up", "C:up", "//x/y", ".", "..", "",
-     "./a", "a/", "é", "\ud800", "a\0b", "a\nb", "n" * 300, "d/" * 200 + "a", "__MACOSX/x", "._x", "-rf", "~/x", "d", "d/link/a",
+    ["a", "b", "a/b", "d/a.txt", "../up", "a/../../up", "/tmp/hostile_canary", "..\\up", "C:\\up", "C:up", "//x/y", ".",
+    "..", "",
+     "./a", "a/", "é", "\ud800", "a\0b", "a\nb", "n" * 300, "d/" * 200 + "a", "__MACOSX/x", "._x", "-rf", "~/x", "d",
+     "d/link/a",
      "link", "link/a", "link/../../up", "hard", "\x1b[2J", " ", "con", "a:b"]
 )  # fmt: skip
 TARGETS = st.sampled_from(
@@ -50,11 +52,13 @@ TYPES = [tarfile.REGTYPE] * 5 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.SYMTY
 TYPES += [tarfile.FIFOTYPE, tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE, tarfile.AREGTYPE, b"V", b"M"]
 
 entries = st.lists(
-    st.tuples(NAMES, st.sampled_from(TYPES), TARGETS, st.sampled_from([b"", b"x", b"text" * 300]), st.sampled_from(mutations.ODD)),
+    st.tuples(NAMES, st.sampled_from(TYPES), TARGETS, st.sampled_from([b"", b"x", b"text" * 300]),
+    st.sampled_from(mutations.ODD)),
     min_size=1, max_size=5,
 )  # fmt: skip
 PAX = st.dictionaries(
-    st.sampled_from(["path", "linkpath", "size", "GNU.sparse.map", "GNU.sparse.major", "GNU.sparse.realsize", "mtime", "hdrcharset"]),
+    st.sampled_from(["path", "linkpath", "size", "GNU.sparse.map", "GNU.sparse.major", "GNU.sparse.realsize", "mtime",
+    "hdrcharset"]),
     st.sampled_from(["../up", "/etc/passwd", "-1", "9" * 40, "nan", "1,2,3", "BINARY", "a", "0,99999999999"]),
     max_size=2,
 )  # fmt: skip
@@ -140,11 +144,16 @@ def unpack(folder: Path) -> None:
 # A server's answers, one for each connection; what is sent for ever breaks off at a megabyte.
 BODY = gzip.compress(b"x" * 300)
 LINES = st.sampled_from(
-    ["Content-Length: 30", "Content-Length: 99999999999999999999", "Content-Length: -1", "Content-Length: \xb2", "ETag: \"a\"",
-     "ETag: \"a\r\n b\"", "ETag: \"\xff\x00\"", "Last-Modified: yesterday\r\n\tmorning", "Content-Range: bytes 5-9/10", "Location: file:///etc/passwd",
-     "Content-Range: bytes 0-9/" + "9" * 5000, "Content-Type: text/html", "Transfer-Encoding: chunked", "Connection: close",
-     "Content-Encoding: gzip", "Content-Range: bytes */0", "Location: ftp://127.0.0.1:1/a", "Location: //[::", "X: " + "y" * 70000, "no colon",
-     "Content-Length: " + "9" * 5000, "Location: data:text/plain,a", "Content-Range: bytes 10-5/*", "\xe9: \xe9", "Location: http://a\tb/"]
+    ["Content-Length: 30", "Content-Length: 99999999999999999999", "Content-Length: -1", "Content-Length: \xb2",
+    "ETag: \"a\"",
+     "ETag: \"a\r\n b\"", "ETag: \"\xff\x00\"", "Last-Modified: yesterday\r\n\tmorning", "Content-Range: bytes 5-9/10",
+     "Location: file:///etc/passwd",
+     "Content-Range: bytes 0-9/" + "9" * 5000, "Content-Type: text/html", "Transfer-Encoding: chunked",
+     "Connection: close",
+     "Content-Encoding: gzip", "Content-Range: bytes */0", "Location: ftp://127.0.0.1:1/a", "Location: //[::",
+     "X: " + "y" * 70000, "no colon",
+     "Content-Length: " + "9" * 5000, "Location: data:text/plain,a", "Content-Range: bytes 10-5/*", "\xe9: \xe9",
+     "Location: http://a\tb/"]
 )  # fmt: skip
 STATUS = st.sampled_from(
     [
@@ -164,7 +173,8 @@ STATUS = st.sampled_from(
 )
 answer = st.builds(
     lambda status, lines, body, seed, wild: served(status, lines, body, seed, wild),
-    STATUS, st.lists(LINES, max_size=4), st.sampled_from([b"", BODY, b"5\r\nhello\r\n0\r\n\r\n", b"FFFFFFFFFFFFFFFFF\r\nx", b"z\r\n", b"-5\r\n\r\n"]),
+    STATUS, st.lists(LINES, max_size=4), st.sampled_from([b"", BODY, b"5\r\nhello\r\n0\r\n\r\n",
+    b"FFFFFFFFFFFFFFFFF\r\nx", b"z\r\n", b"-5\r\n\r\n"]),
     mutations.seeds, st.integers(0, 4),
 )  # fmt: skip
 

@@ -176,8 +176,10 @@ descriptions = st.sampled_from(
 shapes = st.lists(st.sampled_from([0, 1, 2, 3, -1, 2**31, 2**40, 2**62, True, 10**30]), max_size=5).map(tuple)
 ODD_HEADERS = (
     "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 2L), }", "__import__('os').system('touch hostile_canary')",
-    "{" * 200, "(" * 3000, "{'descr': [('a', '<f4')], 'fortran_order': 0, 'shape': [2, 2]}", "1if 1else 2", "0x", "-" * 5000 + "1",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (1_0, 0o7)}", "'\\d'", "{'shape': (), 'descr': 'f8', 'fortran_order': 1}",
+    "{" * 200, "(" * 3000, "{'descr': [('a', '<f4')], 'fortran_order': 0, 'shape': [2, 2]}", "1if 1else 2", "0x",
+    "-" * 5000 + "1",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (1_0, 0o7)}", "'\\d'",
+    "{'shape': (), 'descr': 'f8', 'fortran_order': 1}",
 )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def documents() -> tuple[dict[str, Any], ...]:
     content = {
         "format": FORMAT, "version": 1, "step": 3, "seconds": 1.5, "phase": "train", "recipe": recipe,
         "tasks": tasks_to_dicts(TASKS), "genotype": None, "branching": None, "layout": "NYUD_MT",
-        "network": OrderedDict(SHAPES), "training": {"optimizer": {"state": {0: {"m": torch.ones(2)}}}, "precision": {}},
+        "network": OrderedDict(SHAPES), "training": {"optimizer": {"state": {0: {"m": torch.ones(2)}}},
+        "precision": {}},
     }  # fmt: skip
     rows = {t: dict.fromkeys(("semseg", "depth"), "local") for t in ("semseg", "depth")}
     atrc = {**recipe, "network": {**recipe["network"], "distillation": "atrc", "genotype": "local"}}
@@ -66,10 +67,14 @@ class Called:
 
 
 CALLS = st.sampled_from(
-    [Called(os.system, f"touch {CANARY}"), Called(exec, f"{CANARY}()"), Called(eval, f"{CANARY}"), Called(bytearray, 1 << 33),
-     Called(torch.zeros, 1 << 32), Called(torch.Size, [1]), Called(set, [1]), Called(getattr, "a", "upper"), Called(open, CANARY, "w"),
-     Called(OrderedDict, [("a", 1)]), Called(torch.device, "cuda"), torch.float32, torch.nn.Linear(2, 2), torch.nn.Parameter(torch.ones(2)),
-     torch.ones(1).expand(1 << 20), torch.ones(3).to_sparse(), torch.empty(1 << 40, device="meta"), Called(torch.load, "a.ckpt")]
+    [Called(os.system, f"touch {CANARY}"), Called(exec, f"{CANARY}()"), Called(eval, f"{CANARY}"), Called(bytearray,
+    1 << 33),
+     Called(torch.zeros, 1 << 32), Called(torch.Size, [1]), Called(set, [1]), Called(getattr, "a", "upper"),
+     Called(open, CANARY, "w"),
+     Called(OrderedDict, [("a", 1)]), Called(torch.device, "cuda"), torch.float32, torch.nn.Linear(2, 2),
+     torch.nn.Parameter(torch.ones(2)),
+     torch.ones(1).expand(1 << 20), torch.ones(3).to_sparse(), torch.empty(1 << 40, device="meta"), Called(torch.load,
+     "a.ckpt")]
 )  # fmt: skip
 tensors = st.sampled_from(
     [torch.zeros(0), torch.tensor(float("nan")), torch.ones(2, 3, dtype=torch.complex64), torch.ones(4).bool()]
@@ -106,8 +111,10 @@ def opcodes(data: bytes, rng: random.Random) -> bytes:
     """Put opcodes into a pickle: calls, vast indices and lengths, copies."""
     at = rng.randrange(len(data) + 1)
     new = rng.choice(
-        [b"cos\nsystem\n", f"cos\nsystem\n(X\6\0\0\0{CANARY[:6]}tR".encode(), b"r\xff\xff\xff\x7f", b"\x8e" + b"\xff" * 8, b"i__main__\nx\n",
-         b"2" * 999, b"(" * 9999, b"\x95" + b"\xff" * 8, b"\x8a\xff" + b"\xff" * 255, b"\x8b\xff\xff\xff\x7f", b"\x82\1", b"cbuiltins\nbytearray\nJ\0\0\0\x40\x85R",
+        [b"cos\nsystem\n", f"cos\nsystem\n(X\6\0\0\0{CANARY[:6]}tR".encode(), b"r\xff\xff\xff\x7f",
+        b"\x8e" + b"\xff" * 8, b"i__main__\nx\n",
+         b"2" * 999, b"(" * 9999, b"\x95" + b"\xff" * 8, b"\x8a\xff" + b"\xff" * 255, b"\x8b\xff\xff\xff\x7f",
+         b"\x82\1", b"cbuiltins\nbytearray\nJ\0\0\0\x40\x85R",
          b"J\xff\xff\xff\x7f", b"]" * 99, b"Q", b"R", b"b", b"0", b"."]
     )  # fmt: skip
     return data[:at] + new + data[at:]
@@ -173,9 +180,11 @@ def valid_checkpoint() -> bytes:
 
 
 READERS = [
-    Reader("checkpoints", st.builds(lambda data: {"a.ckpt": data}, checkpoints), read_checkpoint, {"a.ckpt": valid_checkpoint()}, 8),
+    Reader("checkpoints", st.builds(lambda data: {"a.ckpt": data}, checkpoints), read_checkpoint,
+    {"a.ckpt": valid_checkpoint()}, 8),
     Reader(
-        "shared", shared, read_shared, {"config.json": json.dumps(configs()[0]).encode(), "model.safetensors": weights()}, 2
+        "shared", shared, read_shared, {"config.json": json.dumps(configs()[0]).encode(),
+        "model.safetensors": weights()}, 2
     ),
 ]  # fmt: skip
 

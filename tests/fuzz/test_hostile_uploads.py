@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from explorer_network import encoded, make_explorer, make_network, scene
 from hypothesis import strategies as st
 from readers import Reader, check_slice
 from starlette.testclient import TestClient
@@ -18,6 +17,7 @@ from atrc.app.explorer.limits import Limits
 from atrc.app.explorer.web import make_app
 from atrc.app.explorer.worker import Worker
 from atrc.errors import UserError
+from explorer_network import encoded, make_explorer, make_network, scene
 
 
 @functools.cache
@@ -28,20 +28,47 @@ def explorer() -> Explorer:
 @functools.cache
 def client() -> TestClient:
     app = make_app(explorer(), Worker(explorer().limits.waiting))
-    return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=True)
+    made = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=True)
+    return made.__enter__()  # one event loop for all requests, as in a server
 
 
-WORDS = st.sampled_from(["0", "-1", "1", "5", "47", "depth", "semseg", "9" * 5000, "\xb2", "1e3", "nan", "None", "../x", "", "%00", "é", "\ud83d", "x" * 999])
-queries = st.lists(st.tuples(st.sampled_from(["model", "task", "row", "column", "target", "region", "x"]), WORDS), max_size=5)
+WORDS = st.sampled_from(
+    [
+        "0",
+        "-1",
+        "1",
+        "5",
+        "47",
+        "depth",
+        "semseg",
+        "9" * 5000,
+        "\xb2",
+        "1e3",
+        "nan",
+        "None",
+        "../x",
+        "",
+        "%00",
+        "é",
+        "\ud83d",
+        "x" * 999,
+    ]
+)
+queries = st.lists(
+    st.tuples(st.sampled_from(["model", "task", "row", "column", "target", "region", "x"]), WORDS), max_size=5
+)
 places = st.sampled_from(["", "/photo", "/look", "/prediction", "/pixel", "/region", "/..", "/x"])
 questions = st.builds(
-    lambda name, place, query: f"/api/images/{name}{place}?" + "&".join(f"{key}={quote(value, errors='replace')}" for key, value in query),
-    st.sampled_from(["example-0", "example-1", "example-9", "x", "..", "%2e%2e", "example-" + "9" * 5000, "example--1", "example-\u0661"]),
+    lambda name, place,
+    query: f"/api/images/{name}{place}?" + "&".join(f"{key}={quote(value, errors='replace')}" for key, value in query),
+    st.sampled_from(["example-0", "example-1", "example-9", "x", "..", "%2e%2e", "example-" + "9" * 5000, "example--1",
+    "example-\u0661"]),
     places, queries,
 )  # fmt: skip
 sent = st.builds(
     lambda content, question, headers: {"body": content, "question": question.encode(), "headers": headers.encode()},
-    pictures, questions, st.sampled_from(["", "content-length: 5", "host: evil", "origin: http://evil", "content-type: multipart/form-data"]),
+    pictures, questions, st.sampled_from(["", "content-length: 5", "host: evil", "origin: http://evil",
+    "content-type: multipart/form-data"]),
 )  # fmt: skip
 
 
@@ -71,5 +98,3 @@ READERS = [Reader("uploads", sent, visit, VALID, 3)]
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_visitors_are_answered_or_refused(reader, tmp_path):
     check_slice(reader, tmp_path, 20)
-
-

@@ -7,13 +7,13 @@ LONGEST = 1200  # of a message [characters]
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; the message names it and the cure.
+    r"""Something the user gave cannot be used; the message names it and the cure.
 
     The command line prints it on one line and exits with 2. Whatever a file holds that it quotes, it is one line of
     printable characters: no control sequence reaches a terminal.
 
-    >>> str(UserError("a\\nb\x1b[2J"))
-    'a\\\\nb\\\\x1b[2J'
+    >>> str(UserError("a\nb\x1b[2J"))
+    'a\\nb\\x1b[2J'
     """
 
     def __init__(self, message: str) -> None:

@@ -82,7 +82,7 @@ def _print_list(kind: str, lines: list[str]) -> None:
 def percent(share: float) -> str:
     """Return a share in percent; what is little is not called nothing.
 
-    >>> percent(0.12), percent(0), percent(1e-9), percent(1 - 1e-9)
+    >>> percent(0.12), percent(0.0), percent(1e-9), percent(1 - 1e-9)
     ('12.00', '0', '<0.01', '>99.99')
     """
     if share in (0, 1):

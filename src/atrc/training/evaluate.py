@@ -204,7 +204,7 @@ def read_measurement(path: Path) -> tuple[dict[str, Result], Protocol | None]:
         content = json.loads(file.read_text(encoding="utf-8"))
         results = {task: _result(fields) for task, fields in content["results"].items()}
         return results, content.get("protocol")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file}: not the results.json of a run ({error})") from None
 
 

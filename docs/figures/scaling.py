@@ -23,7 +23,7 @@ def draw(rows: list[dict]) -> Figure:
             for row in (row for row in rows if row["over"] == name):
                 power = row["time" if quantity == "s" else "memory"]
                 values = [1e3 * x if quantity == "s" else x for x in row[quantity]]
-                label = f"{CONTEXT_NAMES[row['context']]}: n^{power:.2f}"
+                label = f"{CONTEXT_NAMES[row['context']]}: $n^{{{power:.2f}}}$"
                 look = {"color": CONTEXT_COLOURS[row["context"]], "marker": MARKERS[row["context"]], "markersize": 3}
                 axes.loglog(row["n"], values, label=label, **look)
             axes.set_xticks(row["n"], [f"{n // 1024}k" if n >= 1024 else str(n) for n in row["n"]])
@@ -37,4 +37,5 @@ def draw(rows: list[dict]) -> Figure:
 
 if __name__ == "__main__":
     numbers = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["scaling"]
+    OUT.mkdir(parents=True, exist_ok=True)
     print(*write_figure(lambda: draw(numbers), OUT, "scaling"), sep="\n")

@@ -1,10 +1,12 @@
 """What fuzzing found, each by the smallest file that shows it."""
 
+import gzip
 import io
 import json
 import os
 import pickle
 import struct
+import tarfile
 import zipfile
 
 import numpy as np
@@ -153,6 +155,15 @@ def test_a_zipped_file_without_a_name(refused):
 @pytest.mark.parametrize("kind", ["name", "pax"])
 def test_a_name_of_many_megabytes_is_not_read(refused, kind):
     assert "impossible length" in refused(lambda folder: ensure_folder(folder / "data"), data_tgz=bomb(kind, 1 << 25))
+
+
+@pytest.mark.timeout(60)
+def test_a_file_of_exabytes_that_is_not_there_ends_at_once(refused):
+    header = tarfile.TarInfo("._x")  # passed over, so that its size does not count
+    header.size = 1 << 62
+    content = header.tobuf(tarfile.GNU_FORMAT)
+    said = refused(lambda folder: ensure_folder(folder / "data"), data_tgz=gzip.compress(content))
+    assert "it ends within a member" in said
 
 
 @pytest.mark.parametrize("line", ["Content-Length: \xb2", "Content-Range: bytes 0-9/" + "9" * 5000, "Location: //[::"])

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from atrc.errors import UserError
 
 CHUNK = 1 << 20
+MOST_AT_END = 8  # times that a reader asks for more after the last byte
 LONGEST_TARGET = 4096  # of a link [bytes]
 LONGEST_HEADER = 1 << 20  # [bytes]
 ABOUT_THE_NEXT = (
@@ -139,10 +140,13 @@ class _Stream:
         file.seek(0)
         self.file, self.bar = file, bar
         self.source: IO[bytes] = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
-        self.length = self.filled = 0
+        self.length = self.filled = self.ended = 0
 
     def read(self, size: int) -> bytes:
         chunk = self.source.read(size)
+        self.ended += not chunk
+        if self.ended > MOST_AT_END:  # `tarfile` would ask once for every chunk of what a header says is there
+            raise tarfile.ReadError("it ends within a member")
         if significant := len(chunk.rstrip(b"\0")):
             self.filled = self.length + significant
         self.length += len(chunk)

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -20,6 +21,7 @@ from test_hostile_matrices import HEADER, element, zip_bomb
 from test_hostile_networks import BACKBONE, TASKS, Called, configs, documents, small_safetensors
 from test_hostile_texts import FOLDER, OWN, text
 
+from atrc.data import matfile
 from atrc.data.archives import ensure_folder
 from atrc.data.files import read_npy, read_png
 from atrc.data.folder import Description
@@ -110,6 +112,18 @@ def test_mat_files_that_once_raised_warned_or_took_gigabytes(refused, name):
 
 def npy(header, content=b""):
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode() + content
+
+
+def test_an_error_about_a_matrix_that_is_too_large_does_not_hold_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(matfile, "LARGEST", 1 << 24)
+    (tmp_path / "a.mat").write_bytes(zip_bomb(1 << 25))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="too large") as held:
+            matfile.read_mat(tmp_path / "a.mat", "LabelMap")
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20, held
+    finally:
+        tracemalloc.stop()
 
 
 def test_arrays_of_old_headers_are_read_without_a_warning(tmp_path):

@@ -76,8 +76,10 @@ def _unzip(data: memoryview, room: int) -> memoryview:
             unpacked += unzip.decompress(rest, CHUNK)
             rest = unzip.unconsumed_tail
     except zlib.error as error:
+        unpacked.clear()  # or the error would hold it
         raise ValueError(str(error)) from None
     if not unzip.eof or len(unpacked) > room:
+        unpacked.clear()
         raise ValueError("compressed data are cut off or too large")
     return memoryview(unpacked)
 

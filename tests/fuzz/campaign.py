@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-CHUNK = 20_000  # cases of a process
+CHUNK = 2_000  # cases of a process: Hypothesis holds more and more memory
 SILENCE = 600  # in which a process should finish a case [s]
 COLUMNS = ("cases", "accepted", "refused", "fault")
 

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from atrc.ops import projection, projection_available
+
 # b batch, p projections, c input channels, d output channels, n pixels or regions
 
 Layers = nn.Sequential  # conv - BN - activation, once or twice; conv is 1x1 without bias
@@ -25,9 +27,88 @@ def project(x: Float[Tensor, "b *p c n"], projections: Sequence[Layers]) -> Floa
         x: What all of them read (b c n), or an input for each (b p c n).
         projections: Equal but for their weights.
     """
-    for i in range(0, len(projections[0]), 3):
-        x = _layer(x, [projection[i : i + 3] for projection in projections])
+    layers = [[layers[i : i + 3] for layers in projections] for i in range(0, len(projections[0]), 3)]
+    if _at_once(x, [layer[0][1] for layer in layers]):
+        return _project(x, layers)
+    for layer in layers:
+        x = _layer(x, layer)
     return x
+
+
+def join(
+    maps: Sequence[Float[Tensor, "b _ n"]],
+    weights: Sequence[Float[Tensor, "d _"]],
+    norm: nn.Module,
+    *,
+    relu: bool,
+) -> Float[Tensor, "b d n"]:
+    """Run conv - BN, and ReLU if asked for, on maps side by side, without putting them there.
+
+    Args:
+        maps: The parts of the input.
+        weights: The columns of the conv's weight that read each part.
+        norm: The BN.
+        relu: Whether a ReLU follows.
+    """
+    if _at_once(maps[0], [norm]):
+        return _run(maps, [torch.cat(list(weights), 1)[None]], [[cast(nn.BatchNorm2d, norm)]], relu)[:, 0]
+    parts = [(weight.expand(x.shape[0], -1, -1), x) for weight, x in zip(weights, maps, strict=True)]
+    y = torch.bmm(*parts[0])  # len(x) would fix the batch of an exported network
+    for part in parts[1:]:
+        y = torch.baddbmm(y, *part)
+    y = norm(y[..., None])[..., 0]
+    return torch.relu(y) if relu else y
+
+
+def _at_once(x: Tensor, norms: Sequence[nn.Module]) -> bool:
+    """Whether the kernel knows these layers: in training, with statistics of this process alone."""
+    return x.dim() == 3 and projection_available(x) and x[:, 0].numel() > 1 and all(_is_plain(norm) for norm in norms)
+
+
+def _is_plain(norm: nn.Module) -> bool:
+    plain = type(norm) is nn.BatchNorm2d and norm.training
+    return plain and norm.momentum is not None and norm.running_mean is not None
+
+
+def _project(x: Float[Tensor, "b c n"], layers: Sequence[Sequence[Layers]]) -> Float[Tensor, "b p d n"]:
+    weights = [torch.stack([cast(nn.Conv2d, each[0]).weight.flatten(1) for each in layer]) for layer in layers]
+    norms = [[cast(nn.BatchNorm2d, each[1]) for each in layer] for layer in layers]
+    last = layers[-1][0][2]
+    z = _run([x], weights, norms, isinstance(last, nn.ReLU))
+    return z if isinstance(last, nn.ReLU) else last(z)
+
+
+def _run(
+    maps: Sequence[Tensor], weights: Sequence[Tensor], norms: Sequence[Sequence[nn.BatchNorm2d]], relu: bool
+) -> Float[Tensor, "b p d n"]:
+    """Run one or two layers at once; every BN keeps track of its own channels."""
+    affine = [[_affine(each) for each in layer] for layer in norms]
+    scales, shifts = (torch.stack([torch.cat([each[i] for each in layer]) for layer in affine]) for i in (0, 1))
+    eps = [layer[0].eps for layer in norms]
+    z, statistics = projection(list(maps), weights[0], (*weights, None)[1], scales, shifts, eps, relu)
+    for layer, (mean, variance) in zip(norms, statistics, strict=True):
+        _keep_track(layer, mean, variance, z.shape[0] * z.shape[3])
+    return z
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return what a BN multiplies by and adds."""
+    if norm.affine:
+        return norm.weight, norm.bias
+    mean = cast(Tensor, norm.running_mean)
+    return torch.ones_like(mean), torch.zeros_like(mean)
+
+
+@torch.no_grad()
+def _keep_track(norms: Sequence[nn.BatchNorm2d], mean: Tensor, variance: Tensor, count: int) -> None:
+    """Move the running statistics towards those of a batch, as PyTorch does."""
+    momentum = cast(float, norms[0].momentum)
+    new = {"running_mean": mean, "running_var": variance * (count / (count - 1))}
+    for name, value in new.items():
+        tracked = [cast(Tensor, getattr(norm, name)) for norm in norms]
+        torch._foreach_mul_(tracked, 1 - momentum)
+        torch._foreach_add_(tracked, value.split(len(tracked[0])), alpha=momentum)
+    torch._foreach_add_([cast(Tensor, norm.num_batches_tracked) for norm in norms], 1)
 
 
 def _layer(x: Tensor, layers: Sequence[Layers]) -> Float[Tensor, "b p d n"]:

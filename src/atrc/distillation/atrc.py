@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import cast
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from atrc.contexts import ContextPooling, Pooled, Term, pool, pool_regions, spatial_softmax
 from atrc.contexts.joint import Prototypes
+from atrc.contexts.projection import join
 from atrc.distillation.base import Distillation
 from atrc.errors import UserError
 from atrc.genotype import Genotype, SearchSpace
@@ -203,17 +203,15 @@ class _Row(nn.Module):
         if not self.blocks:
             return self.join(own)
         pooled = [*pooled, *self._others(target, features, densities)]
-        batch = own.shape[0]  # len() would fix it in an exported network
-        fused = [
-            torch.bmm(self._columns(parts).expand(batch, -1, -1), x.flatten(1, 2).flatten(2)) for parts, x in pooled
-        ]
-        if not fused:  # every block chose none
-            fused = [torch.zeros_like(own).flatten(2)]
-        context = self.fuse[1](functools.reduce(torch.add, fused).view_as(own))
-        # The join of [own, context] without putting them side by side.
-        left, right = cast(Tensor, self.join[0].weight).flatten(1).expand(batch, -1, -1).chunk(2, 2)
-        joined = torch.baddbmm(torch.bmm(left, own.flatten(2)), right, context.flatten(2))
-        return self.join[1:](joined.view_as(own))
+        contexts = [x.flatten(1, 2).flatten(2) for _, x in pooled]
+        columns = [self._columns(parts) for parts, _ in pooled]
+        if contexts:
+            context = join(contexts, columns, self.fuse[1], relu=False)
+        else:  # every block chose none
+            context = self.fuse[1](torch.zeros_like(own)).flatten(2)
+        left, right = cast(Tensor, self.join[0].weight).flatten(1).chunk(2, 1)
+        joined = join([own.flatten(2), context], [left, right], self.join[1], relu=True)
+        return self.join[3](joined.view_as(own))
 
     def refine(
         self, own: Float[Tensor, "b c h w"], contexts: Sequence[Float[Tensor, "b d h w"]]

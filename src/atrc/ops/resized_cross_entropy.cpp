@@ -30,23 +30,6 @@ struct Place {
   }
 };
 
-template <int SIZE>
-struct Part {
-  typedef Scalar Type __attribute__((vector_size(SIZE)));
-};
-
-// Halves of a vector on each other, until one scalar is left.
-template <int SIZE = BYTES, class Fold>
-inline Scalar reduce(typename Part<SIZE>::Type x, const Fold& fold) {
-  if constexpr (SIZE == sizeof(Scalar)) {
-    return x[0];
-  } else {
-    typename Part<SIZE / 2>::Type halves[2];
-    std::memcpy(halves, &x, SIZE);
-    return reduce<SIZE / 2>(fold(halves[0], halves[1]), fold);
-  }
-}
-
 class Worker {
  public:
   explicit Worker(const Shape& shape)

@@ -148,3 +148,19 @@ def test_slugs_are_names_of_folders():
 
 def test_a_broken_row_does_not_stop_the_planning(tmp_path):
     assert len(planned(tmp_path, BROKEN, SEARCHED)) == 4
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ("[]", "no stages"),
+        ("[{name: [], search: false, recipe: {}}]", r"a stage of the name \[\]"),
+        ("[{name: a/../b, search: false, recipe: {}}]", "a stage of the name 'a/../b'"),
+        ("[{name: train, search: false, recipe: {devices: none}}]", "devices = 'none'"),
+        ("[{name: train, search: false, recipe: {optim: {steps: [1]}}}]", r"steps = \[1\]"),
+    ],
+)
+def test_a_cell_of_values_that_cannot_be_is_refused(tmp_path, stages, said):
+    (tmp_path / "cell.yaml").write_text(f"row: a\nseed: 0\ntask: null\nstages: {stages}\n")
+    with pytest.raises(UserError, match=f"not the cell of a study .{said}"):
+        Cell.load(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -164,7 +165,9 @@ class Cell:
         file = folder / "cell.yaml"
         try:
             content = load_yaml(file)
-            stages = [Stage(s["name"], s["search"], _build(Recipe, s["recipe"])) for s in content["stages"]]
+            stages = [_stage(**stage) for stage in content["stages"]]
+            if not stages:
+                raise ValueError("no stages")
             return cls(content["row"], content["seed"], content["task"], folder, tuple(stages))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -172,14 +175,23 @@ class Cell:
             ) from None
 
 
+def _stage(name: str, search: bool, recipe: dict[str, Any]) -> Stage:
+    """Make a stage from plain values."""
+    if not (isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)):
+        raise ValueError(f"a stage of the name {name!r:.80}")
+    return Stage(name, bool(search), _build(Recipe, recipe))
+
+
 def _build(kind: type, content: dict[str, Any]) -> Any:
-    """Make a recipe, or a part of one, from plain values."""
+    """Make a recipe, or a part of one, from plain values; a number has to be in the place of a number."""
     made = kind()
     for field in fields(kind):
         if field.name in content:
             now, value = getattr(made, field.name), content[field.name]
             if isinstance(value, dict):
                 value = _build(type(now), value)
+            elif isinstance(now, int | float) and not isinstance(value, int | float):
+                raise TypeError(f"{field.name} = {value!r:.80}")
             setattr(made, field.name, tuple(value) if isinstance(now, tuple) else value)
     return made
 

@@ -165,7 +165,7 @@ class Cell:
         file = folder / "cell.yaml"
         try:
             content = load_yaml(file)
-            stages = [_stage(**stage) for stage in content["stages"]]
+            stages = [_stage(stage) for stage in content["stages"]]
             if not stages:
                 raise ValueError("no stages")
             return cls(content["row"], content["seed"], content["task"], folder, tuple(stages))
@@ -175,11 +175,12 @@ class Cell:
             ) from None
 
 
-def _stage(name: str, search: bool, recipe: dict[str, Any]) -> Stage:
+def _stage(content: Any) -> Stage:
     """Make a stage from plain values."""
+    name = content["name"]
     if not (isinstance(name, str) and re.fullmatch(r"\w{1,64}", name)):
         raise ValueError(f"a stage of the name {name!r:.80}")
-    return Stage(name, bool(search), _build(Recipe, recipe))
+    return Stage(name, bool(content["search"]), _build(Recipe, content["recipe"]))
 
 
 def _build(kind: type, content: dict[str, Any]) -> Any:

@@ -75,14 +75,14 @@ def test_a_folded_backbone_gives_the_same_levels(name):
 
 
 def test_the_weights_of_a_folded_convolution_by_hand():
-    layers = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.BatchNorm2d(1, eps=0.0))
+    layers = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.BatchNorm2d(1, eps=1e-12))
     nn.init.constant_(layers[0].weight, 2.0)
     for value, number in ((layers[1].running_mean, 1), (layers[1].running_var, 4), (layers[1].weight, 3)):
         nn.init.constant_(value, number)
     nn.init.constant_(layers[1].bias, 5.0)
     folded = fold_batch_norm(layers)  # (2 x - 1) / 2 * 3 + 5
-    assert folded[0].weight.flatten().tolist() == [3.0, 3.0, 3.0]
-    assert folded[0].bias.tolist() == [3.5]
+    assert folded[0].weight.flatten().tolist() == pytest.approx([3.0, 3.0, 3.0])
+    assert folded[0].bias.tolist() == pytest.approx([3.5])
 
 
 class Layers(nn.Module):

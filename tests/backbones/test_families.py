@@ -115,7 +115,7 @@ def test_an_hrnet_of_timm_gives_its_resolutions_without_the_classifiers_layers()
         ("timm:convnext_tiyn", "timm has no model 'convnext_tiyn'; did you mean convnext_tiny"),
         ("timm:####", "timm has no model '####'; timm.list_models"),
         ("timm:test_vit.nothing", "timm has no weights 'nothing' for 'test_vit'; choose from test_vit.r160_in1k"),
-        ("timm:test_coatnet", "'test_coatnet' does not take images of any size: "),
+        ("timm:coatnet_pico_rw_224", "'coatnet_pico_rw_224' does not take images of any size: "),
         ("timm:inception_v3", "'inception_v3' is no backbone: levels of 97 x 65 pixels are "),
     ],
 )

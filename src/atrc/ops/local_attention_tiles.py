@@ -34,10 +34,10 @@ def attend(
     query = _squares(query.reshape(batch, rows, tile, columns, tile, channels + 1))
     key, value = (_squares(_halos(x, (rows, columns), tile, window)) for x in (key, value))
     out = (query @ key.mT + _window_mask(query, window)).softmax(2) @ value
-    out = out.reshape(batch, rows, columns, tile, tile, value.shape[2]).permute(0, 1, 3, 2, 4, 5)
-    out = out.reshape(batch, rows * tile, columns * tile, value.shape[2])
+    out = out.reshape(batch, rows, columns, tile**2, value.shape[2]).permute(0, 4, 3, 1, 2)
+    out = F.pixel_shuffle(out.reshape(batch, value.shape[2] * tile**2, rows, columns), tile)
     # A negative pad rather than a slice: it asks nothing about the sizes, so any dynamic size exports.
-    return F.pad(out, (0, 0, 0, -right, 0, -bottom)).permute(0, 3, 1, 2)
+    return F.pad(out, (0, -right, 0, -bottom))
 
 
 def _count(size: Any, tile: int) -> Any:

@@ -285,6 +285,7 @@ SLOW = {
     "dinov2_small": NetworkConfig("dinov2_small", neck="project"),
 }
 FIXED = {name: NetworkConfig(name, neck="project") for name in ("swin_tiny", "dinov3_small")}
+REFUSED = ("resnet50-aspp", "resnet50-skip", "dinov2_small", "swin_tiny")
 CASES = [
     *[pytest.param(config, None, id=name) for name, config in SYSTEMS.items()],
     *[pytest.param(config, None, id=name, marks=pytest.mark.slow) for name, config in SLOW.items()],
@@ -293,7 +294,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("config", "size"), CASES)
-def test_every_system_exports(config, size, tmp_path):
+def test_every_system_exports(config, size, tmp_path, request):
+    if torch.__version__.startswith("2.11.") and request.node.callspec.id in REFUSED:
+        pytest.skip("refused with the oldest versions, as docs/export.md says")
     network = lived_in(build_network(config, TASKS))
     program = trace(Deployed(fold_batch_norm(network)), size)
     for suffix, form in FORMATS.items():

@@ -158,6 +158,7 @@ def test_a_broken_row_does_not_stop_the_planning(tmp_path):
         ("[{name: a/../b, search: false, recipe: {}}]", "a stage of the name 'a/../b'"),
         ("[{name: train, search: false, recipe: {devices: none}}]", "devices = 'none'"),
         ("[{name: train, search: false, recipe: {optim: {steps: [1]}}}]", r"steps = \[1\]"),
+        ("[{name: train, search: false, recipe: {optim: [1]}}]", r"optim = \[1\]"),
     ],
 )
 def test_a_cell_of_values_that_cannot_be_is_refused(tmp_path, stages, said):

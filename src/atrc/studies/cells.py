@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,14 +184,14 @@ def _stage(content: Any) -> Stage:
 
 
 def _build(kind: type, content: dict[str, Any]) -> Any:
-    """Make a recipe, or a part of one, from plain values; a number has to be in the place of a number."""
+    """Make a recipe, or a part of one, from plain values; what is in the place of a number or of a part is one."""
     made = kind()
     for field in fields(kind):
         if field.name in content:
             now, value = getattr(made, field.name), content[field.name]
             if isinstance(value, dict):
                 value = _build(type(now), value)
-            elif isinstance(now, int | float) and not isinstance(value, int | float):
+            elif is_dataclass(now) or (isinstance(now, int | float) and not isinstance(value, int | float)):
                 raise TypeError(f"{field.name} = {value!r:.80}")
             setattr(made, field.name, tuple(value) if isinstance(now, tuple) else value)
     return made

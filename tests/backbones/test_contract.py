@@ -26,6 +26,7 @@ SIZES = [(64, 64), (33, 47), (65, 129), (1, 1)]
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever asks first: weights made in inference mode cannot be trained or exported
 def built(name):
     torch.manual_seed(0)
     return build_backbone(name).eval()

@@ -134,7 +134,7 @@ def test_a_model_without_levels_is_refused(monkeypatch):
 
 
 def test_a_backbone_without_stages_says_so():
-    with pytest.raises(UserError, match="PlainViT backbone is not made of stages, so it cannot branch"):
+    with pytest.raises(UserError, match="this backbone is not made of stages, so it cannot branch"):
         build_backbone("timm:test_vit").stages()
     with pytest.raises(UserError, match="not made of stages"):
         build_backbone("timm:test_efficientnet").stages()

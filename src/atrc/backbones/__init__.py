@@ -29,7 +29,7 @@ def build_backbone(name: str, pretrained: bool | str = False) -> Backbone:
 
     Args:
         name: A key of `BACKBONES`, or `timm:NAME` for a model of timm.
-        pretrained: Whether to fetch ImageNet weights, or a file that holds them under timm's names.
+        pretrained: Whether to fetch timm's pretrained weights, or a file that holds weights under timm's names.
 
     Raises:
         UserError: The name is unknown, the model cannot be a backbone, or pretrained weights cannot be had.

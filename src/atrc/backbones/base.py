@@ -53,8 +53,7 @@ class Backbone(nn.Module, abc.ABC):
             UserError: The backbone is not made of stages.
         """
         raise UserError(
-            f"a {type(self).__name__} backbone is not made of stages, so it cannot branch; "
-            "HRNet, ResNet, ConvNeXt and Swin are"
+            "this backbone is not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt and Swin are"
         )
 
 

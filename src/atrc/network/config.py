@@ -12,8 +12,8 @@ class NetworkConfig:
 
     Attributes:
         backbone: A name from `atrc.backbones`.
-        pretrained: Start the backbone from ImageNet weights (fetched by timm), or from a file of weights with timm's
-            names.
+        pretrained: Start the backbone from the weights that timm fetches (ImageNet's; DINO's own), or from a file of
+            weights with timm's names.
         branching: Which tasks share which stages of the backbone: a file, or "at:N" to share the first N stages; all
             tasks share all by default.
         neck: What the heads read: "concat" (all levels), "project" (all levels, narrowed), "skip" (the finest and the

@@ -16,10 +16,11 @@ from atrc.studies.style import BLUE, COLUMN, CONTEXT_NAMES, GREY, ink, new_figur
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 DARKEST = 0.9  # the colour map's end is almost black
 LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
-LINE = 8.0  # between two labels [pt]
+LOWER = 2.5  # a name this many lines below its block would be taken for another's
 
 # p blocks
 
@@ -110,21 +111,28 @@ def draw_reliability(row: RowImportance) -> Figure:
     axes.margins(y=0.12)
     figure.canvas.draw()  # fixes the size that labels are placed by
     names = [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in table]
-    _label(axes, points, names)
+    _label(axes, points, spreads[:, 1], names)
     return figure
 
 
-def _label(axes: Axes, points: Float[np.ndarray, "p 2"], names: Sequence[str]) -> None:
-    """Write the names of the important blocks beside their points, one below the other where points are close."""
-    scale = 72 / axes.figure.dpi
-    heights = axes.transData.transform(points)[:, 1] * scale
-    lowest: dict[float, float] = {}  # by agreement, where the last label is [pt]
+def _label(
+    axes: Axes, points: Float[np.ndarray, "p 2"], spreads: Float[np.ndarray, " p"], names: Sequence[str]
+) -> None:
+    """Write names beside the blocks that matter more than they vary, below other names, if there is room."""
+    boxes: list[Bbox] = []
     for i in np.argsort(-points[:, 1]):
         x, y = points[i]
-        if y < LABELLED * points[:, 1].max():
+        if y <= max(spreads[i], LABELLED * points[:, 1].max()):
             continue
-        lowest[x] = min(heights[i], lowest.get(x, np.inf) - LINE)
-        side = 6 if x <= 50 else -6
-        offset = side, lowest[x] - heights[i]
-        align = "left" if side > 0 else "right"
-        axes.annotate(names[i], (x, y), offset, textcoords="offset points", ha=align, va="center", color=GREY)
+        side, align = (6, "left") if x <= 50 else (-6, "right")
+        label = axes.annotate(
+            names[i], (x, y), (side, 0), textcoords="offset points", ha=align, va="center", color=GREY
+        )
+        place = box = label.get_window_extent()
+        while covered := [other for other in boxes if box.overlaps(other)]:
+            box = box.translated(0, min(other.y0 for other in covered) - box.y1 - 1)
+        if place.y0 - box.y0 > LOWER * place.height:
+            label.remove()
+            continue
+        label.xyann = (side, (box.y0 - place.y0) * 72 / axes.figure.dpi)
+        boxes.append(box)

@@ -5,7 +5,7 @@ One custom operator, `atrc::local_attention`, with one implementation per situat
 - while exporting: tiles, matrix products and a softmax, which other runtimes know too;
 - on a CPU: a C++ kernel, built on first use;
 - on a CUDA device: Triton kernels, if Triton is installed;
-- elsewhere, and without a compiler: the same tiles with a backward pass of their own.
+- elsewhere, and without a compiler: tiles with a backward pass of their own.
 
 Only query, key and value are kept for the backward pass; the weights are computed again.
 """

@@ -119,7 +119,7 @@ class TestEveryBackboneMadeOfStages:
 @pytest.mark.parametrize("name", sorted(set(BACKBONES) - set(STAGED)))
 def test_the_others_say_that_they_have_no_stages(name):
     with pytest.raises(
-        UserError, match="not made of stages, so it cannot branch; HRNet, ResNet, ConvNeXt and Swin are"
+        UserError, match="not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt and Swin are"
     ):
         built(name).stages()
 

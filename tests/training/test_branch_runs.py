@@ -92,5 +92,5 @@ def test_a_branching_that_does_not_fit_is_named(tmp_path):
 
 
 def test_a_backbone_without_stages_cannot_branch(nyud_tasks):
-    with pytest.raises(UserError, match="is not made of stages, so it cannot branch; HRNet, ResNet"):
+    with pytest.raises(UserError, match="is not made of stages, so it cannot branch; those of HRNet, ResNet"):
         build_network(NetworkConfig(backbone="dinov3_small", branching="at:2"), nyud_tasks)

@@ -17,6 +17,7 @@ from atrc.ops import native, projection, projection_available
 
 SIZES = [(2, 1, 3, 4, 5), (1, 4, 33, 67, 1500), (2, 3, 5, 7, 63), (3, 2, 9, 20, 1100)]
 EPS = [1e-5, 1e-3]
+ACTIVATIONS = {"none": lambda x: x, "relu": F.relu, "softplus": F.softplus}
 
 
 @pytest.fixture(autouse=True)
@@ -25,12 +26,12 @@ def _kernel():
         pytest.skip("no C++ compiler")
 
 
-def textbook(x, first, second, scales, shifts, eps, relu=True):
+def textbook(x, first, second, scales, shifts, eps, activation="relu"):
     z, (p, d) = torch.cat(x, 1)[:, None], first.shape[:2]
     for layer, weight in enumerate((first, second)[: len(eps)]):
         y = torch.matmul(weight, z).flatten(1, 2)
         z = F.batch_norm(y, None, None, scales[layer], shifts[layer], True, 0, eps[layer]).unflatten(1, (p, d))
-        z = z.relu() if relu or layer + 1 < len(eps) else z
+        z = ACTIVATIONS["relu" if layer + 1 < len(eps) else activation](z)
     return z
 
 
@@ -49,36 +50,49 @@ def leaves(tensors):
     return [x for x in (*tensors[0], *tensors[1:5]) if x is not None]
 
 
-def agree(tensors, tolerance, relu=True):
-    outputs = [projection(*tensors, relu)[0], textbook(*tensors, relu)]
+def agree(tensors, tolerance, activation="relu"):
+    outputs = [projection(*tensors, activation)[0], textbook(*tensors, activation)]
     weight = torch.linspace(-1, 2, outputs[0].numel(), dtype=outputs[0].dtype).view_as(outputs[0])
     grads = [torch.autograd.grad((z * weight).sum(), leaves(tensors)) for z in outputs]
     for found, truth in zip((outputs[0], *grads[0]), (outputs[1], *grads[1]), strict=True):
         assert (found - truth).abs().max() <= tolerance * truth.abs().max()
 
 
-@pytest.mark.parametrize("relu", [True, False], ids=["relu", "no relu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("layers", "maps"), [(1, 1), (1, 3), (2, 1), (2, 2)])
 @pytest.mark.parametrize("size", SIZES)
-def test_outputs_and_gradients_are_those_of_the_textbook_form(size, layers, maps, relu):
-    agree(inputs(*size, layers=layers, maps=maps), 1e-10, relu)
+def test_outputs_and_gradients_are_those_of_the_textbook_form(size, layers, maps, activation):
+    agree(inputs(*size, layers=layers, maps=maps), 1e-10, activation)
 
 
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("size", SIZES[1:])
-def test_single_precision_agrees_to_a_ten_thousandth(size, layers):
-    agree(inputs(*size, layers=layers, dtype=torch.float32), 1e-4)
+def test_single_precision_agrees_to_a_ten_thousandth(size, layers, activation):
+    agree(inputs(*size, layers=layers, dtype=torch.float32), 1e-4, activation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_and_its_slope_are_right_from_very_negative_to_very_positive(dtype):
+    x = torch.linspace(-60, 60, 4001, dtype=dtype)
+    one, spread = torch.ones(1, 1, dtype=dtype), x.double().std(correction=0).to(dtype).view(1, 1)
+    shifts = torch.zeros(1, 1, dtype=dtype, requires_grad=True)
+    z, _ = projection([x[None, None]], one[None], None, spread, shifts, [0.0], "softplus")
+    truth = x.double().clamp(min=0) + torch.log1p(torch.exp(-x.double().abs()))
+    torch.testing.assert_close(z.flatten().double(), truth, rtol=1e-12 if dtype == torch.float64 else 3e-5, atol=0)
+    (slope,) = torch.autograd.grad(z.sum(), shifts)
+    torch.testing.assert_close(slope.double(), torch.sigmoid(x.double()).sum().view(1, 1), rtol=1e-5, atol=0)
 
 
 @settings(max_examples=25, deadline=None)
 @given(*(st.integers(1, 9) for _ in range(3)), st.integers(2, 40))
 def test_outputs_and_gradients_are_those_of_the_textbook_form_for_any_size(p, d, c, n):
-    agree(inputs(2, p, d, c, n, layers=1, maps=min(2, c)), 1e-7, relu=False)
+    agree(inputs(2, p, d, c, n, layers=1, maps=min(2, c)), 1e-7, "none")
 
 
 def test_two_pixels_become_minus_one_and_one():
     one = torch.ones(1, 1)
-    z, statistics = projection([torch.tensor([[[1.0, 3.0]]])], 2 * one[None], None, 5 * one, one, [0.0], relu=False)
+    z, statistics = projection([torch.tensor([[[1.0, 3.0]]])], 2 * one[None], None, 5 * one, one, [0.0], "none")
     assert z.flatten().tolist() == [-4, 6]
     assert statistics.flatten().tolist() == [4, 4]  # mean and variance of 2 and 6
     z, _ = projection([torch.tensor([[[1.0, 3.0]]])], 2 * one[None], None, 5 * one, one, [0.0])
@@ -131,7 +145,7 @@ def test_no_result_depends_on_the_number_of_threads():
 def test_the_operator_keeps_the_promises_of_a_custom_operator(layers):
     x, *weights, eps = inputs(2, 2, 3, 4, 5, layers=layers, maps=2)
     x, *weights = [each.detach() for each in x], *(each if each is None else each.detach() for each in weights)
-    torch.library.opcheck(torch.ops.atrc.projection.default, (x, *weights, eps, True))
+    torch.library.opcheck(torch.ops.atrc.projection.default, (x, *weights, eps, "softplus"))
 
 
 def test_of_two_layers_one_map_is_kept():

@@ -137,7 +137,7 @@ _KINDS: dict[str, Kind] = {"global": _global, "local": _local, "t_label": _label
 def _keys_and_values(terms: list[Term], features: Features) -> list[tuple[Tensor, Tensor]]:
     """Return key and value of every block (b d n): projections of its source's pixels."""
     rows = [(term.block, features[term.source].flatten(2)) for term in terms]
-    return [(project(x, [block.key])[:, 0], project(x, [block.value])[:, 0]) for block, x in rows]
+    return [(project(x, [block.key]).squeeze(1), project(x, [block.value]).squeeze(1)) for block, x in rows]
 
 
 def _is_label(term: Term) -> bool:

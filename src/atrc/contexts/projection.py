@@ -51,7 +51,9 @@ def join(
         relu: Whether a ReLU follows.
     """
     if _at_once(maps[0], [norm]):
-        return _run(maps, [torch.cat(list(weights), 1)[None]], [[cast(nn.BatchNorm2d, norm)]], relu)[:, 0]
+        return _run(
+            maps, [torch.cat(list(weights), 1)[None]], [[cast(nn.BatchNorm2d, norm)]], "relu" if relu else "none"
+        ).squeeze(1)
     parts = [(weight.expand(x.shape[0], -1, -1), x) for weight, x in zip(weights, maps, strict=True)]
     y = torch.bmm(*parts[0])  # len(x) would fix the batch of an exported network
     for part in parts[1:]:
@@ -74,18 +76,26 @@ def _project(x: Float[Tensor, "b c n"], layers: Sequence[Sequence[Layers]]) -> F
     weights = [torch.stack([cast(nn.Conv2d, each[0]).weight.flatten(1) for each in layer]) for layer in layers]
     norms = [[cast(nn.BatchNorm2d, each[1]) for each in layer] for layer in layers]
     last = layers[-1][0][2]
-    z = _run([x], weights, norms, isinstance(last, nn.ReLU))
-    return z if isinstance(last, nn.ReLU) else last(z)
+    name = _name(last)
+    z = _run([x], weights, norms, name or "none")
+    return z if name else last(z)
+
+
+def _name(activation: nn.Module) -> str | None:
+    """Return what the operator calls an activation; None if it has no such."""
+    if isinstance(activation, nn.Softplus):
+        return "softplus" if (activation.beta, activation.threshold) == (1, 20) else None
+    return "relu" if isinstance(activation, nn.ReLU) else None
 
 
 def _run(
-    maps: Sequence[Tensor], weights: Sequence[Tensor], norms: Sequence[Sequence[nn.BatchNorm2d]], relu: bool
+    maps: Sequence[Tensor], weights: Sequence[Tensor], norms: Sequence[Sequence[nn.BatchNorm2d]], activation: str
 ) -> Float[Tensor, "b p d n"]:
     """Run one or two layers at once; every BN keeps track of its own channels."""
     affine = [[_affine(each) for each in layer] for layer in norms]
     scales, shifts = (torch.stack([torch.cat([each[i] for each in layer]) for layer in affine]) for i in (0, 1))
     eps = [layer[0].eps for layer in norms]
-    z, statistics = projection(list(maps), weights[0], (*weights, None)[1], scales, shifts, eps, relu)
+    z, statistics = projection(list(maps), weights[0], (*weights, None)[1], scales, shifts, eps, activation)
     for layer, (mean, variance) in zip(norms, statistics, strict=True):
         _keep_track(layer, mean, variance, z.shape[0] * z.shape[3])
     return z

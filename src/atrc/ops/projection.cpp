@@ -11,9 +11,12 @@ constexpr int DOT_ROWS = REGISTERS == 32 ? 4 : 3, DOT_COLUMNS = REGISTERS == 32 
 constexpr int TILE = 16 * LANES, STRIDE = TILE + LANES;                    // pixels; rows start in different sets of a cache
 constexpr std::int64_t PART = 4 * TILE;                                    // pixels of a task
 
+enum : std::int64_t { NONE, RELU, SOFTPLUS };
+
 struct Shape {
   std::int64_t batch, groups, inputs, outputs, pixels;
-  bool hidden, cut;  // cut: there is a ReLU after the batch norm
+  bool hidden;
+  std::int64_t activation;  // after the batch norm
 
   std::int64_t parts() const { return (pixels + PART - 1) / PART; }
   std::int64_t rows() const { return groups * outputs; }
@@ -68,6 +71,37 @@ inline Vector load(const Scalar* from) {
 }
 inline void store(Scalar* to, Vector x) { std::memcpy(to, &x, BYTES); }
 inline Vector cut(Vector x) { return x < 0 ? Vector{} : x; }  // what is no number stays none
+inline Vector absolute(Vector x) { return x < 0 ? -x : x; }
+
+// log(1 + u) for 0 <= u <= 1, relative error 1e-7: twice the area tangent of u / (2 + u).
+[[maybe_unused]] Floats log_of_one_plus(Floats u) {
+  const Floats s = u / (u + 2.0f), q = s * s;
+  Floats p = q / 13.0f + 1.0f / 11.0f;
+  p = p * q + 1.0f / 9.0f;
+  p = p * q + 1.0f / 7.0f;
+  p = p * q + 1.0f / 5.0f;
+  p = p * q + 1.0f / 3.0f;
+  return 2.0f * (p * q * s + s);
+}
+
+[[maybe_unused]] Doubles log_of_one_plus(Doubles u) {
+  for (std::size_t i = 0; i < BYTES / sizeof(double); i++) u[i] = std::log1p(u[i]);
+  return u;
+}
+
+Vector activate(Vector x, std::int64_t activation) {
+  if (activation == NONE) return x;
+  return activation == RELU ? cut(x) : cut(x) + log_of_one_plus(exponential(-absolute(x)));
+}
+
+// The slope of the activation, times the gradient.
+Vector differentiate(Vector x, Vector grad, std::int64_t activation) {
+  if (activation == NONE) return grad;
+  if (activation == RELU) return x <= 0 ? Vector{} : grad;
+  const Vector small = exponential(-absolute(x));
+  return grad * (x < 0 ? small : small * 0 + 1) / (small + 1);
+}
+
 inline Scalar total(Vector x) {
   return reduce(x, [](auto a, auto b) { return a + b; });
 }
@@ -246,11 +280,11 @@ class Worker {
     } else {
       read(outputs + group * shape.outputs, y(), shape.outputs);
     }
-    if (!shape.cut) return;
+    if (shape.activation == NONE) return;
     for (std::int64_t i = 0; i < shape.outputs; i++) {
       const Scalar scale = norm.scale[group * shape.outputs + i], shift = norm.shift[group * shape.outputs + i];
       for (std::int64_t j = i * STRIDE; j < i * STRIDE + TILE; j += LANES)
-        store(g() + j, scale * load(y() + j) + shift <= 0 ? Vector{} : load(g() + j));
+        store(g() + j, differentiate(scale * load(y() + j) + shift, load(g() + j), shape.activation));
     }
   }
 
@@ -283,7 +317,7 @@ void add_up(const std::vector<Number>& found, Scalar* to, std::size_t size) {
 // What a function is told of a layer, and the threads.
 #define LAYER                                                                                              \
   std::int64_t batch, std::int64_t groups, std::int64_t inputs, std::int64_t outputs, std::int64_t pixels, \
-      std::int64_t hidden, std::int64_t cut, std::int64_t maps, int threads
+      std::int64_t hidden, std::int64_t activation, std::int64_t maps, int threads
 
 extern "C" {
 
@@ -291,7 +325,7 @@ extern "C" {
 // end: no result depends on the number of threads.
 
 void projection(const std::int64_t* x, const Scalar* before, const Scalar* w, Scalar* y, Scalar* statistics, LAYER) {
-  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, cut != 0};
+  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, activation};
   const Rows in(x, maps, batch, pixels), out(y, batch * shape.rows(), pixels);
   std::vector<Moments> found(batch * shape.parts() * shape.rows());
   each(shape, threads, [&](Worker& worker, std::int64_t image, std::int64_t part, std::int64_t task) {
@@ -308,21 +342,24 @@ void projection(const std::int64_t* x, const Scalar* before, const Scalar* w, Sc
 
 // z may be y.
 void projection_activate(const Scalar* y, const Scalar* norm, Scalar* z, std::int64_t batch, std::int64_t rows,
-                         std::int64_t pixels, std::int64_t cut, int threads) {
+                         std::int64_t pixels, std::int64_t activation, int threads) {
   std::vector<std::unique_ptr<std::int64_t>> workers(threads);
   parallel(workers, rows, batch * rows, [&](std::int64_t&, std::int64_t row) {
     const Scalar scale = norm[row % rows], shift = norm[rows + row % rows];
-    for (std::int64_t i = row * pixels; i < (row + 1) * pixels; i++) {
-      const Scalar value = scale * y[i] + shift;
-      z[i] = cut && value < 0 ? 0 : value;
-    }
+    const std::int64_t end = (row + 1) * pixels;
+    std::int64_t i = row * pixels;
+    for (; i + LANES <= end; i += LANES) store(z + i, activate(scale * load(y + i) + shift, activation));
+    Vector rest{};
+    std::memcpy(&rest, y + i, (end - i) * sizeof(Scalar));
+    rest = activate(scale * rest + shift, activation);
+    std::memcpy(z + i, &rest, (end - i) * sizeof(Scalar));
   });
 }
 
 // x: what there is of a layer of hidden inputs, or y.
 void projection_sums(const Scalar* grad, const Scalar* x, const Scalar* before, const Scalar* w, const Scalar* norm,
                      Scalar* to, LAYER) {
-  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, cut != 0};
+  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, activation};
   const std::int64_t rows = shape.rows(), read = hidden ? shape.columns() : rows;
   const Rows grads(grad, batch * rows, pixels), from(x, batch * read, pixels);
   std::vector<double> sums(batch * shape.parts() * 2 * rows);
@@ -337,7 +374,7 @@ void projection_sums(const Scalar* grad, const Scalar* x, const Scalar* before, 
 void projection_backward(const Scalar* grad, const std::int64_t* x, const Scalar* y, const Scalar* before,
                          const Scalar* w, const Scalar* transposed, const Scalar* norm, const std::int64_t* grad_x,
                          Scalar* grad_w, LAYER) {
-  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, cut != 0};
+  const Shape shape{batch, groups, inputs, outputs, pixels, hidden != 0, activation};
   const std::int64_t rows = shape.rows(), columns = shape.columns(), size = rows * inputs;
   const Rows grads(grad, batch * rows, pixels), from(x, maps, batch, pixels), given(y, batch * rows, pixels);
   const Rows to(grad_x, maps, batch, pixels);

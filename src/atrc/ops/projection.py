@@ -1,4 +1,4 @@
-"""1x1 convolution, batch norm in training and ReLU, once or twice, of many projections at once, on a CPU.
+"""1x1 convolution, batch norm in training and ReLU or softplus, once or twice, of many projections at once, on a CPU.
 
 One custom operator, `atrc::projection`, by a C++ kernel that is built on first use. Of two layers only the inputs of
 both batch norms' statistics are kept, which is what the first layer's convolution gives: the rest is made again, tile
@@ -16,6 +16,8 @@ from atrc.errors import UserError
 from atrc.ops import native
 
 # b batch, p projections, c input channels, d output channels, n pixels, l layers
+
+ACTIVATIONS = ("none", "relu", "softplus")  # by their numbers in C++
 
 Statistics = Float[Tensor, "l 2 pd"]  # mean and biased variance of what the convolutions give
 
@@ -36,9 +38,9 @@ def projection(
     scales: Float[Tensor, "l pd"],
     shifts: Float[Tensor, "l pd"],
     eps: list[float],
-    relu: bool = True,
+    activation: str = "relu",
 ) -> tuple[Float[Tensor, "b p d n"], Statistics]:
-    """Multiply by `first`, normalise over batch and pixels, scale, shift and cut at 0; then likewise by `second`.
+    """Multiply by `first`, normalise over batch and pixels, scale, shift and activate; then likewise by `second`.
 
     The gradient reaches all but the statistics, and cannot be differentiated again.
 
@@ -49,20 +51,28 @@ def projection(
         scales: Of the batch norms of every layer.
         shifts: Likewise.
         eps: Likewise, added to the variances.
-        relu: Whether the last layer cuts at 0.
+        activation: Of the last layer: "none", "relu" or "softplus"; between two layers it is "relu".
 
     >>> ones = torch.ones(1, 1)
     >>> projection([torch.tensor([[[1.0, 3.0]]])], ones[None], None, ones, 0 * ones, [0.0])  # doctest: +SKIP
     (tensor([[[[0., 1.]]]]), tensor([[[2.], [1.]]]))
     """
-    _check(x, first, second, scales, shifts, eps)
-    z, _, statistics = _projection(x, first, second, scales, shifts, eps, relu)
+    _check(x, first, second, scales, shifts, eps, activation)
+    z, _, statistics = _projection(x, first, second, scales, shifts, eps, activation)
     return z, statistics
 
 
 def _check(
-    x: list[Tensor], first: Tensor, second: Tensor | None, scales: Tensor, shifts: Tensor, eps: list[float]
+    x: list[Tensor],
+    first: Tensor,
+    second: Tensor | None,
+    scales: Tensor,
+    shifts: Tensor,
+    eps: list[float],
+    activation: str,
 ) -> None:
+    if activation not in ACTIVATIONS:
+        raise UserError(f"activation is '{activation}'; a projection has one of {', '.join(ACTIVATIONS)}")
     if not _has_kernel(x[0]):
         raise UserError(f"projection has no kernel for {x[0].dtype} on '{x[0].device}', or there is no C++ compiler")
     layers, (p, d, c) = 1 if second is None else 2, first.shape
@@ -77,15 +87,21 @@ def _check(
 
 @torch.library.custom_op("atrc::projection", mutates_args=())
 def _projection(
-    x: list[Tensor], first: Tensor, second: Tensor | None, scales: Tensor, shifts: Tensor, eps: list[float], relu: bool
+    x: list[Tensor],
+    first: Tensor,
+    second: Tensor | None,
+    scales: Tensor,
+    shifts: Tensor,
+    eps: list[float],
+    activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     p, d, c = first.shape
     y, statistics = _multiply([each.contiguous() for each in x], None, first.reshape(1, p * d, c))
     norm = _norm(statistics, scales[0], shifts[0], eps[0])
     if second is None:
-        return _activate(y, norm, torch.empty_like(y), relu).unflatten(1, (p, d)), y, statistics[None]
+        return _activate(y, norm, torch.empty_like(y), activation).unflatten(1, (p, d)), y, statistics[None]
     z, last = _multiply([y], norm, second)
-    z = _activate(z, _norm(last, scales[1], shifts[1], eps[1]), z, relu)
+    z = _activate(z, _norm(last, scales[1], shifts[1], eps[1]), z, activation)
     return z.unflatten(1, (p, d)), y, torch.stack([statistics, last])
 
 
@@ -100,7 +116,7 @@ def _projection_backward(
     shifts: Tensor,
     statistics: Tensor,
     eps: list[float],
-    relu: bool,
+    activation: str,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
     p, d, c = first.shape
     grad, x = grad.flatten(1, 2).contiguous(), [each.contiguous() for each in x]
@@ -108,10 +124,10 @@ def _projection_backward(
     affine = []
     grad_second = first.new_empty(0)
     if second is not None:
-        (grad,), grad_second, sums = _differentiate_layer(grad, [y], None, norms[0], second, norms[1], relu)
-        affine, relu = [sums], True
+        (grad,), grad_second, sums = _differentiate_layer(grad, [y], None, norms[0], second, norms[1], activation)
+        affine, activation = [sums], "relu"
     flat = first.reshape(1, p * d, c)
-    grads, grad_first, sums = _differentiate_layer(grad, x, y, None, flat, norms[0], relu)
+    grads, grad_first, sums = _differentiate_layer(grad, x, y, None, flat, norms[0], activation)
     return grads, grad_first.view_as(first), grad_second, torch.stack([sums, *affine])
 
 
@@ -127,22 +143,28 @@ def _multiply(x: list[Tensor], before: Tensor | None, weight: Tensor) -> tuple[T
     y = weight.new_empty(x[0].shape[0], weight.shape[0] * weight.shape[1], x[0].shape[2])
     statistics = y.new_empty(2, y.shape[1])
     tensors = (_table(x), _or_any(before, y), weight.contiguous(), y, statistics)
-    _call("projection", tensors, y, weight, before is not None, True, len(x))
+    _call("projection", tensors, y, weight, before is not None, 0, len(x))
     return y, statistics
 
 
-def _activate(y: Tensor, norm: Tensor, out: Tensor, relu: bool) -> Tensor:
+def _activate(y: Tensor, norm: Tensor, out: Tensor, activation: str) -> Tensor:
     library = native.library("projection", y.dtype)
-    native.call(library, "projection_activate", (y, norm, out), *y.shape, relu)
+    native.call(library, "projection_activate", (y, norm, out), *y.shape, ACTIVATIONS.index(activation))
     return out
 
 
 def _differentiate_layer(
-    grad: Tensor, x: list[Tensor], y: Tensor | None, before: Tensor | None, weight: Tensor, norm: Tensor, relu: bool
+    grad: Tensor,
+    x: list[Tensor],
+    y: Tensor | None,
+    before: Tensor | None,
+    weight: Tensor,
+    norm: Tensor,
+    activation: str,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Return the gradients of inputs, weights, and of shift and scale; `y` is None where the inputs are hidden."""
     weight, start, read = weight.contiguous(), _or_any(before, grad), x[0] if y is None else y
-    rest = (grad, weight, before is not None, relu, len(x))
+    rest = (grad, weight, before is not None, ACTIVATIONS.index(activation), len(x))
     scale, inverse = norm[0], norm[3]
     sums = grad.new_empty(2, grad.shape[1])
     _call("projection_sums", (grad, read, start, weight, norm, sums), *rest)
@@ -172,7 +194,13 @@ def _call(function: str, tensors: tuple[Tensor, ...], y: Tensor, weight: Tensor,
 
 @_projection.register_fake
 def _(
-    x: list[Tensor], first: Tensor, second: Tensor | None, scales: Tensor, shifts: Tensor, eps: list[float], relu: bool
+    x: list[Tensor],
+    first: Tensor,
+    second: Tensor | None,
+    scales: Tensor,
+    shifts: Tensor,
+    eps: list[float],
+    activation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     (p, d, _), (b, _, n) = first.shape, x[0].shape
     return first.new_empty(b, p, d, n), first.new_empty(b, p * d, n), first.new_empty(len(scales), 2, p * d)
@@ -189,7 +217,7 @@ def _(
     shifts: Tensor,
     statistics: Tensor,
     eps: list[float],
-    relu: bool,
+    activation: str,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
     grad_second = first.new_empty(0 if second is None else second.shape)
     grads = [each.new_empty(each.shape) for each in x]
@@ -197,15 +225,18 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, first, second, scales, shifts, ctx.eps, ctx.relu = inputs
+    x, first, second, scales, shifts, ctx.eps, ctx.activation = inputs
     _, y, statistics = output
     ctx.mark_non_differentiable(y, statistics)
+    ctx.set_materialize_grads(False)  # no zeros for these two
     ctx.save_for_backward(y, first, second, scales, shifts, statistics, *x)
 
 
-def _differentiate(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Any, ...]:
+def _differentiate(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Any, ...]:
     y, first, second, scales, shifts, statistics, *x = ctx.saved_tensors
-    grads = _projection_backward(grad, x, y, first, second, scales, shifts, statistics, ctx.eps, ctx.relu)
+    if grad is None:  # nobody asked
+        return [None] * len(x), None, None, None, None, None, None
+    grads = _projection_backward(grad, x, y, first, second, scales, shifts, statistics, ctx.eps, ctx.activation)
     grad_x, grad_first, grad_second, affine = grads
     return grad_x, grad_first, None if second is None else grad_second, affine[:, 1], affine[:, 0], None, None
 

@@ -98,7 +98,10 @@ def main() -> None:
     if options.work:
         work(options.work, options.cases, options.seed, options.tree, options.out)
         return
-    chosen = {name: reader for name, reader in readers().items() if not options.names or name in options.names}
+    known = readers()
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"no reader '{unknown[0]}'; there are {', '.join(known)}")
+    chosen = {name: reader for name, reader in known.items() if not options.names or name in options.names}
     total = sum(reader.share for reader in chosen.values())
     options.out.mkdir(parents=True, exist_ok=True)
     table: dict[str, Counter[str]] = {}

@@ -7,8 +7,9 @@ from typing import no_type_check
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from numba import njit
 from torch import Tensor
+
+from atrc.jit import jit
 
 # h w image
 
@@ -53,19 +54,19 @@ def _adjusted(
     return result
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _clamp(value):
     return min(max(value, np.float32(0)), np.float32(255))
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _grey(red, green, blue):
     return np.float32(0.2989) * red + np.float32(0.587) * green + np.float32(0.114) * blue
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc"})  # sums in any order, so that they are vectorised
+@jit(nogil=True, fastmath={"reassoc"})  # sums in any order, so that they are vectorised
 @no_type_check
 def _mean_grey(planes, brightness):
     red, green, blue = 0.0, 0.0, 0.0
@@ -76,7 +77,7 @@ def _mean_grey(planes, brightness):
     return _grey(red, green, blue) / planes.shape[1]
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _adjust(planes, result, brightness, contrast, mean, saturation, sextants):
     """Adjust every pixel; the hue runs from 0 to 6: red 0, green 2, blue 4."""

@@ -5,8 +5,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Int, Int32
-from numba import njit
 from numpy import ndarray
+
+from atrc.jit import jit
 
 _ABSENT, _FREE = -2, -1
 _DEAD = np.int32(2**31 - 1)
@@ -66,7 +67,7 @@ def _reach(radius: float, width: int) -> tuple[Int32[ndarray, "rows 2"], Int32[n
     return np.array(spans, np.int32), np.array([y * width + x for y, x in disc], np.int32)
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _update(added, removed, truth_of, pixel_of, before, truth_at, seen, came_from, queue, rows, disc, searches):
     gained = 0
@@ -91,7 +92,7 @@ def _update(added, removed, truth_of, pixel_of, before, truth_at, seen, came_fro
     return gained
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _match_predicted(start, search, truth_of, pixel_of, before, seen, came_from, queue, rows, disc):
     """Search a path from a predicted pixel to a free true pixel that is not dead; what it saw dies if none is."""
@@ -122,7 +123,7 @@ def _match_predicted(start, search, truth_of, pixel_of, before, seen, came_from,
     return 0
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _flip_to_start(truth, start, truth_of, pixel_of, came_from):
     pixel = came_from[truth]
@@ -134,7 +135,7 @@ def _flip_to_start(truth, start, truth_of, pixel_of, came_from):
     truth_of[pixel], pixel_of[truth] = truth, pixel
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _match_true(start, truth_of, pixel_of, truth_at, seen, came_from, queue, disc):
     """Search a path from a freed, dead true pixel back to a free predicted one; revive what it saw if none is.
@@ -163,7 +164,7 @@ def _match_true(start, truth_of, pixel_of, truth_at, seen, came_from, queue, dis
     return 0
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _flip_to_freed(pixel, truth, truth_of, pixel_of, came_from):
     while pixel_of[truth] != _FREE:

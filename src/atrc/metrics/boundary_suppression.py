@@ -5,9 +5,10 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float32
-from numba import njit
 from numpy import ndarray
 from scipy.ndimage import correlate1d
+
+from atrc.jit import jit
 
 _TRIANGLE = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25  # radius 4
 _MARGIN = 1.01  # a neighbour suppresses only if it is stronger by more than 1 %
@@ -42,7 +43,7 @@ def _fade(length: int) -> Float32[ndarray, " length"]:
     return np.concatenate([ramp, np.ones(length - 2 * width, np.float32), ramp[::-1]])
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _suppress(probability, across_x, across_y, strength):
     height, width = probability.shape
@@ -63,7 +64,7 @@ def _suppress(probability, across_x, across_y, strength):
                 strength[y, x] = 0
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _interpolate(values, y, x):
     # The original stops 1.001 px short of the far sides, so that the cell's far corner exists.

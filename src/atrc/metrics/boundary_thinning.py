@@ -4,8 +4,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Int32, UInt8
-from numba import njit
 from numpy import ndarray
+
+from atrc.jit import jit
 
 _SURVIVES = np.int32(2**30)
 
@@ -61,7 +62,7 @@ _TABLES: UInt8[ndarray, "2 256"] = np.array(
 )
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _rethin(pixels, gone_after, before, stamp, touched, active, neighbours, tables, update, passes):
     """Decide touched pixels again, pass by pass; return how many were touched and the passes needed.
@@ -105,7 +106,7 @@ def _rethin(pixels, gone_after, before, stamp, touched, active, neighbours, tabl
     return count, passes
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def _touch_around(pixel, step, gone_after, before, stamp, touched, neighbours, update, count):
     """Have the neighbours that exist in pass ``step`` decided again from there on."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import no_type_check
 
-from numba import njit
+from atrc.jit import jit
 
 
-@njit(nogil=True, cache=True)
+@jit(nogil=True)
 @no_type_check
 def gather(source, rows, columns, result):
     """Take rows and columns; a row taken again is copied."""

@@ -8,12 +8,12 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
-from numba import njit
 from numpy import ndarray
 from numpy.random import Generator
 
 from atrc.data.rooms.layout import Plan
 from atrc.data.rooms.scene import Scene
+from atrc.jit import jit
 
 _NEAREST = 0.3  # free space kept around the photographer [m]
 _SHELL = frozenset({"wall", "floor", "ceiling"})
@@ -48,7 +48,7 @@ class Camera:
         return self.focal * max(size)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _rays(pixels, axes, scale, height, width, down, right):
     out = np.empty((len(pixels), 3), np.float32)

@@ -8,10 +8,10 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numba import njit
 from numpy import ndarray
 
 from atrc.data.rooms.profiles import STUFF
+from atrc.jit import jit
 
 _SMALLEST = 0.004  # a smaller share of the image is never salient
 _PROMINENT = 0.012  # least prominence of a salient thing
@@ -25,7 +25,7 @@ def boundaries(instances: Int[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
     return _thinned(edge)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _thinned(edge):
     """Remove pixels, from each of four sides in turn, that a line one pixel wide can do without."""

@@ -11,12 +11,12 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
 from atrc.data.rooms import textures
+from atrc.jit import jit
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def light_rays(points, normals, views, gloss, lights, width, most, seed):
     """Rays from every point to places on `most` lights, and the light that comes if nothing blocks them.
@@ -74,7 +74,7 @@ def light_rays(points, normals, views, gloss, lights, width, most, seed):
     return rays, reach, light
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def ambient_rays(normals, width, seed):
     """One cosine-weighted ray a pixel over the half space before its surface."""
@@ -94,7 +94,7 @@ def ambient_rays(normals, width, seed):
     return rays
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def gathered(light, blocked, clearance, reach, ambient, normals):
     """Sum up what arrives at every point: red, green, blue and highlight."""
@@ -112,7 +112,7 @@ def gathered(light, blocked, clearance, reach, ambient, normals):
     return out
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def smoothed(light, points, normals, parts, depth, height, width):
     """Average the light over the neighbours on the same surface.

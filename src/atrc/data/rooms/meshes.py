@@ -10,8 +10,9 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
-from numba import njit
 from numpy import ndarray
+
+from atrc.jit import jit
 
 Number = float | int  # the checkers of the tests take int for no float
 
@@ -175,7 +176,7 @@ def _grid(points: ndarray, normals: ndarray) -> Mesh:
     return Mesh(points.reshape(-1, 3), normals.reshape(-1, 3), _grid_faces(*points.shape[:2]))
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _tube(centres, radii, side, circle):
     """Rings with their normals, then both ends with a middle point each."""

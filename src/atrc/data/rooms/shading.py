@@ -7,15 +7,15 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from numba import njit
 
 from atrc.data.rooms import textures
 from atrc.data.rooms.materials import GLOW
+from atrc.jit import jit
 
 _BRIGHTEST = 6.0  # lamps are cut off here, so that the rim of one is not jagged
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def surfaces(triangle, u, v, rays, vertices, normals, corners):
     """Unit normals that face the viewer, interpolated over each triangle."""
@@ -44,7 +44,7 @@ def surfaces(triangle, u, v, rays, vertices, normals, corners):
     return out
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _across(points, a, b, c):
     """Normal of a triangle, as long as twice its area."""
@@ -53,7 +53,7 @@ def _across(points, a, b, c):
     return ey * fz - ez * fy, ez * fx - ex * fz, ex * fy - ey * fx
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _colour(t, u, v, texture, corners, materials, p):
     """Albedo of a part at a point of a triangle."""
@@ -66,7 +66,7 @@ def _colour(t, u, v, texture, corners, materials, p):
     return textures.albedo(materials, p, x, y, z, nx, ny, nz)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def colours(triangle, u, v, texture, corners, part, materials):
     """Albedo and part of every hit; black and part -1 where there is none."""
@@ -81,7 +81,7 @@ def colours(triangle, u, v, texture, corners, part, materials):
     return colour, parts
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def uneven(parts, normals, height, width):
     """Pixels with another surface within one pixel: those that need more than one ray."""
@@ -100,7 +100,7 @@ def uneven(parts, normals, height, width):
     return out
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def even_pixels(
     skip, triangle, light, eye, axes, scale, shifts, vertices, texture, corners, part, materials, height, width
@@ -148,7 +148,7 @@ def even_pixels(
     return out
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def lit(pixels, colour, parts, normals, points, light, around, materials, height, width):
     """Light that one sample of each of some pixels sends to the eye.

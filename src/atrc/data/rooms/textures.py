@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import no_type_check
 
-from numba import njit
+from atrc.jit import jit
 
 # The order of `materials.TEXTURES`.
 PLAIN, WOOD, PLANKS, TILES, PLASTER, WEAVE, STRIPES, CARPET, BRICKS, PAINTING = range(10)
 SCREEN, MARBLE, CHECKS, WALLPAPER, OUTSIDE, LEAF, RUG, SPINES, PAPER, MIRROR = range(10, 20)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def hashed(i, j, k):
     """Uniform number in 0..1 that belongs to three integers."""
@@ -22,7 +22,7 @@ def hashed(i, j, k):
     return ((h ^ (h >> 15)) & 0xFFFFFF) / 16777216.0
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def noise(x, y, k):
     """Smooth noise in 0..1 with bumps about one unit wide."""
@@ -35,7 +35,7 @@ def noise(x, y, k):
     return low * (1 - v) + high * v
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _grain(x, y, scale, k):
     """Share of dark grain of a board that runs along x."""
@@ -46,7 +46,7 @@ def _grain(x, y, scale, k):
     return 0.55 * ring * ring + 0.3 * fibre + 0.15 * warp
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _planks(x, y, width, k):
     """Floor boards along x: share of the second colour."""
@@ -61,7 +61,7 @@ def _planks(x, y, width, k):
     return 0.55 * tone + 0.5 * _grain(x + 13 * tone, y + 5 * tone, width * 0.35, k + 3)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _tiles(x, y, scale, k):
     i, j = math.floor(x / scale), math.floor(y / scale)
@@ -72,7 +72,7 @@ def _tiles(x, y, scale, k):
     return 0.35 * hashed(int(i), int(j), k) + 0.4 * noise(x * 14, y * 14, k + int(i * 5 + j)) * 0.7
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _bricks(x, y, width, k):
     """-1 in the mortar, else the tone of the brick."""
@@ -86,7 +86,7 @@ def _bricks(x, y, width, k):
     return 0.6 + 0.3 * hashed(int(row), int(column), k) + 0.25 * noise(x * 60, y * 60, k)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _hue(h):
     """Muted colour of a hue in 0..1."""
@@ -96,7 +96,7 @@ def _hue(h):
     return red * red, green * green, blue * blue
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _painting(u, v, k):
     """Picture over -1..1: a landscape, an abstract of fields, circles, or a still portrait."""
@@ -133,7 +133,7 @@ def _painting(u, v, k):
     return r * stroke, g * stroke, b * stroke
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _screen(u, v, k):
     """What runs on a screen over -1..1: windows with lines of text, or a film."""
@@ -155,7 +155,7 @@ def _screen(u, v, k):
     return r, g, b
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _outside(u, v, k):
     """View from a window over -1..1: sky over trees or over houses."""
@@ -178,7 +178,7 @@ def _outside(u, v, k):
     return r, g, b
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _rug(u, v, x, y, scale, k):
     """Share of the second colour of a rug with a border; u, v in -1..1, x, y in [m]."""
@@ -197,7 +197,7 @@ def _rug(u, v, x, y, scale, k):
     return 0.25 * noise(x * 8, y * 8, k)
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def _share(texture, x, y, scale, k, u, v):
     """Share of the second colour for textures that mix two."""
@@ -246,7 +246,7 @@ def _share(texture, x, y, scale, k, u, v):
     return 0.0
 
 
-@njit(cache=True)
+@jit
 @no_type_check
 def albedo(materials, p, x, y, z, nx, ny, nz):
     """Colour of a material at a point with a normal, both in the material's frame.

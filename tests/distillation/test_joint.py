@@ -147,6 +147,21 @@ def test_refining_by_the_contexts_of_all_blocks_is_the_forward_pass():
     assert list(module.refine(features, alone)) == ["depth"]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sums_over_all_pixels_do_not_overflow_half_precision(dtype, training):
+    module = awake(ATRC(Genotype.uniform(["a", "b"], "global"), 8, 4, dropout=0.0)).train(training)
+    features = {task: torch.randn(1, 8, 90, 120).relu() for task in ("a", "b")}
+    truth = module(features)
+    for form in (module, lambda x: module.refine(x, module.contexts(x))):
+        with torch.autocast("cpu", dtype):
+            refined = form(features)
+        for task, x in refined.items():
+            assert x.isfinite().all()
+            assert (x - truth[task]).abs().mean() < 0.1 * truth[task].abs().mean()
+    assert all(buffer.isfinite().all() for buffer in module.buffers())
+
+
 def test_it_runs_in_mixed_precision():
     module = awake(ATRC(Genotype.published("nyud_hrnet18"), C, dropout=0.0))
     features, regions = inputs(module, torch.float32)

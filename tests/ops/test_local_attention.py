@@ -144,6 +144,23 @@ def test_gradients_flow_under_autocast():
 
 
 @pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_does_not_reach_into_the_kernels(dtype):
+    tensors = inputs(1, 4, 4, 10, 11, torch.float32)
+    plain = with_gradients(local_attention, tensors)
+    with torch.autocast("cpu", dtype):
+        cast = with_gradients(local_attention, tensors)
+    assert all(torch.equal(x, y) for x, y in zip(cast, plain, strict=True))
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("size", [(0, 5), (5, 0)])
+def test_of_nothing_comes_nothing(size):
+    out, *grads = with_gradients(local_attention, inputs(1, 2, 2, *size))
+    assert [tuple(x.shape) for x in (out, *grads)] == [(1, 2, *size)] * 4
+
+
+@pytest.mark.usefixtures("kernels")
 def test_gradcheck():
     torch.autograd.gradcheck(lambda *x: local_attention(*x, 3), inputs(1, 2, 2, 3, 4))
 

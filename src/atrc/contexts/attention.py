@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,11 +22,24 @@ def global_context(
 
     Source: Sec. 3.2.1; Eq. 3 with phi(x) = x, multiplied in the order that never forms the attention map.
     """
-    query, key, value_rows = query.flatten(2), key.flatten(2), value.flatten(2)
-    summary = torch.einsum("bdn,bcn->bdc", key, value_rows)
-    context = torch.einsum("bdn,bdc->bcn", query, summary)
-    total = torch.einsum("bdn,bd->bn", query, key.sum(2)).clamp(min=1e-12)
-    return (context / total[:, None]).view_as(value)
+    with single_precision(query):
+        context = global_product(*(x.flatten(2) for x in (query, key, value)))
+    return context.to(value.dtype).view_as(value)
+
+
+def global_product(
+    query: Float[Tensor, "b d n"], key: Float[Tensor, "b d n"], value: Float[Tensor, "b c n"]
+) -> Float[Tensor, "b c n"]:
+    """Run `global_context` on rows of pixels; sums over all of them overflow half precision, so in single."""
+    query, key, value = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in (query, key, value))
+    total = torch.bmm(key.sum(2)[:, None], query).clamp(min=1e-12)
+    return torch.bmm(torch.bmm(value, key.mT), query) / total
+
+
+def single_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Keep autocast from turning products into half precision."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
 
 def label_context(

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from atrc.contexts.attention import prototypes
+from atrc.contexts.attention import global_product, prototypes, single_precision
 from atrc.contexts.pooling import ContextPooling
 from atrc.contexts.projection import project
 from atrc.errors import UserError
@@ -107,8 +107,8 @@ def _global(query: Tensor, terms: list[Term], features: Features, means: Prototy
     """Eq. 3, in the order that never forms the attention map; see `global_context`."""
     contexts = []
     for rows, (key, value) in zip(query.flatten(3).unbind(1), _keys_and_values(terms, features), strict=True):
-        total = torch.bmm(key.sum(2)[:, None], rows).clamp(min=1e-12)
-        contexts.append(torch.bmm(torch.bmm(value, key.mT), rows) / total)
+        with single_precision(rows):
+            contexts.append(global_product(rows, key, value).to(value.dtype))
     return torch.stack(contexts, 1).view_as(query)
 
 

@@ -79,7 +79,8 @@ def _check(query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int] | No
 @torch.library.custom_op("atrc::label_attention", mutates_args=())
 def _label_attention(query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int]) -> Tensor:
     q, k, v = (_computable(x) for x in (query, key, value))
-    return _kernels(q).forward(q, k, v, counts).to(value.dtype)
+    with torch.autocast(query.device.type, enabled=False):
+        return _kernels(q).forward(q, k, v, counts).to(value.dtype)
 
 
 @torch.library.custom_op("atrc::label_attention_backward", mutates_args=())
@@ -87,7 +88,8 @@ def _label_attention_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     g, q, k, v = (_computable(x) for x in (grad, query, key, value))
-    grad_query, grad_key, grad_value = _kernels(q).backward(g, q, k, v, counts)
+    with torch.autocast(query.device.type, enabled=False):
+        grad_query, grad_key, grad_value = _kernels(q).backward(g, q, k, v, counts)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 

@@ -73,7 +73,8 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
 def _local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
     kernels = _kernels(query, window)
     q, k, v = (_computable(x, kernels) for x in (query, key, value))
-    return kernels.forward(q, k, v, window).to(value.dtype)
+    with torch.autocast(query.device.type, enabled=False):
+        return kernels.forward(q, k, v, window).to(value.dtype)
 
 
 @torch.library.custom_op("atrc::local_attention_backward", mutates_args=())
@@ -82,7 +83,8 @@ def _local_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     kernels = _kernels(query, window)
     g, q, k, v = (_computable(x, kernels) for x in (grad, query, key, value))
-    grad_query, grad_key, grad_value = kernels.backward(g, q, k, v, window)
+    with torch.autocast(query.device.type, enabled=False):
+        grad_query, grad_key, grad_value = kernels.backward(g, q, k, v, window)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 

@@ -66,6 +66,8 @@ def _squares(x: Tensor) -> Tensor:
 def forward(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
     """Local attention, one column of tiles after the other."""
     out = torch.empty_like(value)
+    if not value.numel():
+        return out
     strips = _Strips(query, value, window)
     for image, left in strips:
         strips.read(query[image], key[image], value[image], left)
@@ -78,6 +80,8 @@ def backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: in
     """Gradients of `forward` for query, key and value; the weights are computed again."""
     channels = query.shape[1]
     grad_query, grad_key, grad_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+    if not value.numel():
+        return grad_query, grad_key, grad_value
     strips = _Strips(query, value, window)
     grad_out = strips.empty(value.shape[1])
     for image, left in strips:

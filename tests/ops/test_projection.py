@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -205,6 +206,44 @@ def test_unusual_statistics_are_the_modules_own(change):
         truth = twin((weight @ x)[..., None])[..., 0]
         torch.testing.assert_close(join([x[:, :1], x[:, 1:]], [weight[:, :1], weight[:, 1:]], norm, relu=False), truth)
     assert str(norm.state_dict()) == str(twin.state_dict())
+
+
+@pytest.mark.parametrize("way", ["native", "operators"])
+def test_statistics_are_averaged_over_batches_where_the_momentum_is_none(way, monkeypatch):
+    monkeypatch.setenv("ATRC_NO_COMPILER", "" if way == "native" else "1")
+    batches = list(torch.randn(3, 2, 4, 35, dtype=torch.float64) * 2 + 1)
+    modules = nn.ModuleList([layers(4, 3), layers(4, 3)])
+    twins = copy.deepcopy(modules)
+    for some in (modules, twins):
+        some.run = (lambda x, s=some: project(x, list(s))) if some is modules else (
+            lambda x, s=some: torch.stack([each(x[..., None])[..., 0] for each in s], 1)
+        )  # fmt: skip
+        some.forward = some.run
+        torch.optim.swa_utils.update_bn(batches, some)
+    for key, value in twins.state_dict().items():
+        torch.testing.assert_close(modules.state_dict()[key], value, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", ["native", "operators"])
+@pytest.mark.parametrize("change", ["frozen", "torchvision", "group norm"])
+def test_what_was_done_to_one_module_stays_with_it(change, way, monkeypatch):
+    monkeypatch.setenv("ATRC_NO_COMPILER", "" if way == "native" else "1")
+    some = [layers(4, 3) for _ in range(3)]
+    if change == "frozen":
+        some[1].eval()
+    else:
+        other = torchvision.ops.FrozenBatchNorm2d(3) if change == "torchvision" else nn.GroupNorm(3, 3)
+        some[0][1] = some[1][4] = other.double()
+    twins = copy.deepcopy(some)
+    x = torch.randn(2, 4, 35, dtype=torch.float64)
+    truth = torch.stack([twin(x[..., None])[..., 0] for twin in twins], 1)
+    torch.testing.assert_close(project(x, some), truth, rtol=1e-9, atol=1e-9)
+    each = torch.randn(2, 3, 4, 35, dtype=torch.float64)
+    truth = torch.stack([twin(each[:, i, :, :, None])[..., 0] for i, twin in enumerate(twins)], 1)
+    torch.testing.assert_close(project(each, some), truth, rtol=1e-9, atol=1e-9)
+    for module, twin in zip(some, twins, strict=True):
+        for key, value in twin.state_dict().items():
+            torch.testing.assert_close(module.state_dict()[key], value, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("relu", [True, False])

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import nn
@@ -38,6 +39,30 @@ def test_two_uneven_processes_equal_one_in_output_statistics_and_gradients(tmp_p
             torch.testing.assert_close(variance, norm.running_var)
             for ours, theirs in zip(grads, norm.parameters(), strict=True):
                 torch.testing.assert_close(ours, theirs.grad)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """One process that is all of them."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_statistics_are_those_of_pytorch_in_any_precision_and_with_any_momentum(dtype, momentum):
+    norm, ours = nn.BatchNorm2d(3, momentum=momentum), nn.BatchNorm2d(3, momentum=momentum)
+    synchronise(nn.Sequential(ours), "cpu")
+    for _ in range(3):
+        x = (torch.randn(4, 3, 40, 50) * 3 + 2).to(dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out, truth = ours(x), norm(x)
+        assert out.dtype == dtype
+        torch.testing.assert_close(out, truth.to(dtype))
+    for key, value in norm.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value)
 
 
 def test_alone_it_is_an_ordinary_batch_norm_with_the_same_state():

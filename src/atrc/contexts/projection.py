@@ -28,6 +28,8 @@ def project(x: Float[Tensor, "b *p c n"], projections: Sequence[Layers]) -> Floa
         projections: Equal but for their weights.
     """
     layers = [[layers[i : i + 3] for layers in projections] for i in range(0, len(projections[0]), 3)]
+    if not all(_alike([layer[1] for layer in some]) for some in layers):
+        return torch.stack([_alone(x if x.dim() == 3 else x[:, i], each) for i, each in enumerate(projections)], 1)
     if _at_once(x, [layer[0][1] for layer in layers]):
         return _project(x, layers)
     for layer in layers:
@@ -65,6 +67,22 @@ def join(
 def _at_once(x: Tensor, norms: Sequence[nn.Module]) -> bool:
     """Whether the kernel knows these layers: in training, with statistics of this process alone."""
     return x.dim() == 3 and projection_available(x) and x[:, 0].numel() > 1 and all(_is_plain(norm) for norm in norms)
+
+
+def _alike(norms: Sequence[nn.Module]) -> bool:
+    """Whether norms can be one: BNs that differ in their numbers only, not frozen one by one, nor of another kind."""
+    kinds = {
+        (type(norm), norm.training, norm.momentum, norm.eps, norm.affine, norm.running_mean is None)
+        if isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)
+        else None
+        for norm in norms
+    }
+    return len(kinds) == 1 and None not in kinds and norms[0].running_mean is not None
+
+
+def _alone(x: Float[Tensor, "b c n"], projection: Layers) -> Float[Tensor, "b d n"]:
+    """Run one projection as it is."""
+    return projection(x[..., None])[..., 0]
 
 
 def _is_plain(norm: nn.Module) -> bool:
@@ -163,7 +181,7 @@ def _normalise(y: Float[Tensor, "b p d n"], norms: Sequence[nn.BatchNorm2d]) -> 
     state: dict[str, Any] = {name: torch.cat([getattr(norm, name) for norm in norms]) for name in names}
     x = y.flatten(1, 2)
     if type(first) is nn.BatchNorm2d:
-        momentum = 0.1 if first.momentum is None else first.momentum
+        momentum = 1 / (int(cast(Tensor, first.num_batches_tracked)) + 1) if first.momentum is None else first.momentum
         x = F.batch_norm(x, **state, training=True, momentum=momentum, eps=first.eps)
     else:  # one that takes its statistics over processes
         own = state | {"num_batches_tracked": cast(Tensor, first.num_batches_tracked).clone()}  # counted below

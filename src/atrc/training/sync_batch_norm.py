@@ -31,6 +31,9 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized():
             return super().forward(input)
+        if input.dtype in (torch.float16, torch.bfloat16):  # counts and sums need more digits
+            with torch.autocast(input.device.type, enabled=False):
+                return self.forward(input.float()).to(input.dtype)
         count = input.new_full((1,), input.numel() / input.shape[1])
         sums = _AllReduceSum.apply(torch.cat([input.sum((0, 2, 3)), count]))
         centred = input - (mean := sums[:-1] / sums[-1])[:, None, None]
@@ -44,12 +47,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        if self.running_mean is None or self.running_var is None or self.momentum is None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * count / max(count - 1, 1), self.momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
+        self.num_batches_tracked += 1
+        momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
 
 
 def synchronise(network: nn.Module, device_type: str) -> None:

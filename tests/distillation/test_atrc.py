@@ -71,7 +71,15 @@ def test_gradients_reach_features_and_regions(features, regions):
     assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
 
 
+def test_one_channel_is_enough():
+    module = ATRC(Genotype.uniform(["semseg", "depth"], "global"), channels=1)
+    x = torch.randn(2, 1, 4, 5)
+    assert module({"semseg": x, "depth": x})["depth"].shape == x.shape
+
+
 def test_mistakes_are_named(features, regions):
+    with pytest.raises(UserError, match="1 channel at least"):
+        ATRC(Genotype.uniform(["semseg", "depth"], "global"), channels=0)
     with pytest.raises(UserError, match="no features of task 'c'"):
         ATRC(Genotype.uniform(("a", "c"), "global"), C)(features)
     with pytest.raises(UserError, match="label regions of 'b'; got regions of: a"):

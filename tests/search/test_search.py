@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -155,6 +156,15 @@ def test_a_searched_supergraph_in_evaluation_equals_its_genotypes_fixed_module()
     regions = {task: torch.randn(B, R, H, W) for task in tasks}
     for task, refined in fixed(features, regions).items():
         torch.testing.assert_close(refined, module(features, regions)[task])
+
+
+def test_a_supergraph_can_be_copied_within_a_step(inputs):
+    choice = Choice(CONTEXTS)
+    choice.sample(torch.zeros(len(CONTEXTS)), 1.0)
+    copied = copy.deepcopy(choice)
+    assert torch.equal(copied.alpha, choice.alpha)
+    assert torch.equal(copied.weights, choice.weights)
+    assert choice.weights.requires_grad
 
 
 def test_the_same_seed_draws_the_same_sample_and_another_seed_another():

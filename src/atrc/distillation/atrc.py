@@ -56,12 +56,14 @@ class ATRC(Distillation):
             dropout: Probability of Dropout2d on the refined features.
 
         Raises:
-            UserError: A search space without `make_block`.
+            UserError: A search space without `make_block`, or no channels.
         """
         super().__init__()
         self.genotype = genotype
         self.label_tasks = genotype.label_tasks
-        attention_channels = attention_channels or channels // 2
+        attention_channels = attention_channels or max(1, channels // 2)
+        if min(channels, attention_channels) < 1:
+            raise UserError(f"ATRC needs 1 channel at least, not {channels} and {attention_channels} of attention")
         make_block = make_block or _fixed_blocks(genotype, channels, attention_channels)
         rows = {}
         for target in genotype.targets:

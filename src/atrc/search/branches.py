@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -52,6 +53,10 @@ class BranchSupergraph(TaskBackbone):
         # alpha[l, j]: which node of stage l the node j of the next stage, or the head of task j, reads.
         self.alpha = nn.Parameter(torch.zeros(len(later), n, n))
         self.weights: Float[Tensor, "l n n"] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the graph of the step's weights: it cannot be copied."""
+        return {**self.__dict__, "weights": None if self.weights is None else self.weights.detach()}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> dict[str, list[Float[Tensor, "b _ _ _"]]]:
         state = self.first([image])

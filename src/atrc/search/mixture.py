@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -29,6 +30,10 @@ class Choice(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(len(self.contexts)))
         self.register_buffer("fixed", torch.tensor(False))
         self.weights: Float[Tensor, " k"] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the graph of the step's weights: it cannot be copied."""
+        return {**self.__dict__, "weights": None if self.weights is None else self.weights.detach()}
 
     @property
     def best(self) -> str:

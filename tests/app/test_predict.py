@@ -1,6 +1,8 @@
 """Predictions of anybody's pictures: in the units of the tasks, as large as the picture, whatever lies beside it."""
 
 import contextlib
+import copy
+import errno
 import itertools
 import json
 from collections import Counter
@@ -13,14 +15,16 @@ import torch.nn.functional as F
 from PIL import Image
 
 from atrc.app import predict_writer
-from atrc.app.inputs import find_inputs
+from atrc.app.inputs import Input, find_inputs
 from atrc.app.keys import LINE, draw_key
 from atrc.app.predict import batches, run_predict
 from atrc.app.predict_files import STRIP, replacing, strips, write_raw
+from atrc.app.predict_report import Report
 from atrc.app.predict_settings import Settings
 from atrc.app.predict_sheet import draw_picture, draw_sheet
-from atrc.app.predict_writer import Report, Writer
-from atrc.app.predictor import Predictor, decode
+from atrc.app.predict_video import Frame, Seen, chunks
+from atrc.app.predict_writer import Writer
+from atrc.app.predictor import Predictor, decode, non_finite
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.genotype import Genotype
@@ -274,6 +278,88 @@ def test_what_cannot_be_written_is_a_failure_and_a_full_disk_the_end(model, tmp_
         run_predict(model, given, tmp_path / "out", Settings(keep="raw", device="cpu"))
 
 
+def index(folder):
+    return json.loads((folder / "predictions.json").read_text())
+
+
+def failing_at(number, error):
+    """Return a network's call that fails the n-th time."""
+    whole, calls = Predictor.__call__, itertools.count(1)
+
+    def call(self, pictures):
+        if next(calls) == number:
+            raise error
+        return whole(self, pictures)
+
+    return call
+
+
+@pytest.mark.parametrize("error", [ValueError("odd\nmore"), MemoryError(), KeyError("x")])
+def test_a_failure_that_nobody_foresaw_is_that_of_one_file(model, tmp_path, monkeypatch, capsys, error):
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / name)
+    monkeypatch.setattr(Predictor, "__call__", failing_at(2, error))
+    assert not run_predict(model, [str(tmp_path)], tmp_path / "out", Settings(keep="raw", batch=1, device="cpu"))
+    content = index(tmp_path / "out")
+    assert [one["name"] for one in content["images"]] == ["a", "c"]
+    assert content["not_reached"] == []
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"failed: {tmp_path / 'b.png'}: ")
+    assert type(error).__name__ in last
+
+
+def test_the_index_is_written_even_if_the_run_is_interrupted(model, tmp_path, monkeypatch, capsys):
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / name)
+    monkeypatch.setattr(Predictor, "__call__", failing_at(2, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        run_predict(model, [str(tmp_path)], tmp_path / "out", Settings(keep="raw", batch=1, device="cpu"))
+    content = index(tmp_path / "out")
+    assert [one["name"] for one in content["images"]] == ["a"]
+    assert content["not_reached"] == [str(tmp_path / "b.png"), str(tmp_path / "c.png")]
+    assert f"1 done, 0 failed, 2 not reached: {tmp_path / 'out'}" in capsys.readouterr().err
+
+
+def test_an_index_that_cannot_be_written_is_named_and_what_is_done_is_told(model, tmp_path, capsys):
+    (tmp_path / "out/predictions.json").mkdir(parents=True)
+    given = [str(picture(tmp_path / "a.png"))]
+    with pytest.raises(UserError, match=r"out/predictions.json: Is a directory; the predictions themselves are kept"):
+        run_predict(model, given, tmp_path / "out", Settings(keep="raw", device="cpu"))
+    assert "1 done, 0 failed" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def diverged(network, tmp_path_factory):
+    """A network whose depth is NaN and whose normals are infinite."""
+    broken = copy.deepcopy(network)
+    torch.nn.init.constant_(broken.final["depth"].weight, torch.nan)
+    torch.nn.init.constant_(broken.final["normals"].bias, torch.inf)
+    folder = tmp_path_factory.mktemp("diverged")
+    broken.save_pretrained(folder)
+    return str(folder)
+
+
+def test_predictions_that_are_not_finite_are_told_of(diverged, tmp_path, capsys):
+    given = [str(picture(tmp_path / name)) for name in ("a.png", "b.png")]
+    assert run_predict(diverged, given, tmp_path / "out", Settings(device="cpu"))
+    assert [one["non_finite"] for one in index(tmp_path / "out")["images"]] == 2 * [{"depth": 1.0, "normals": 1.0}]
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == [
+        f"warning: 2 of 2 files have predictions that are NaN or infinite, first {given[0]} (depth, normals), with "
+        "their shares in predictions.json; the training has diverged, or the network needs --precision 32"
+    ]
+    assert np.isnan(read(tmp_path / "out/depth/a.npy")).all()  # as the network said
+
+
+def test_a_video_has_the_mean_share_of_its_frames():
+    seen, report = Seen(), Report()
+    for shares in ({}, {"depth": 1.0}, {"depth": 0.5, "edge": 0.3}):
+        seen.add((2, 3), shares)
+    seen.report(Input(Path("x.mp4"), "x"), report)
+    assert report.done[0]["non_finite"] == pytest.approx({"depth": 0.5, "edge": 0.1})
+    report.succeed(Input(Path("y.png"), "y"), (2, 3), non_finite=non_finite({"depth": torch.zeros(1, 2, 3)}))
+    assert "non_finite" not in report.done[1]
+
+
 def test_a_network_that_fails_on_a_batch_tries_one_by_one(model, tmp_path, monkeypatch):
     for i in range(3):
         picture(tmp_path / f"{i}.png", 24 + 8 * (i == 2), 24)
@@ -346,7 +432,7 @@ def test_a_device_that_is_not_there_is_named(network):
 
 
 def test_a_name_of_a_task_leads_out_of_no_folder(tmp_path):
-    for name in ("../x", "pictures", "a/b"):
+    for name in ("../x", "pictures", "frames", "Sheets", "a/b"):
         with pytest.raises(UserError, match=f"a task called '{name}' has no folder to go to"):
             Writer(tmp_path / "out", [Depth(name=name)], "all")
     (tmp_path / "file").touch()
@@ -446,9 +532,80 @@ def test_a_video_becomes_a_video_of_sheets(model, clip, tmp_path):
     assert frames[0].shape[:2] == tuple(side + side % 2 for side in drawn.size[::-1])
     photo = [frame[100, 100].mean() for frame in frames]  # grey levels 0, 80 and 160
     np.testing.assert_allclose(photo, [0, 80, 160], atol=12)
-    raw = [f"{task}/clip/{i:06}.{RAW[task]}" for task in RAW for i in (0, 2, 4)]
+    raw = [f"frames/{task}/clip/{i:06}.{RAW[task]}" for task in RAW for i in (0, 2, 4)]
     assert files(tmp_path / "out") == sorted([*raw, "predictions.json", "videos/clip.mp4"])
-    assert read(tmp_path / "out/depth/clip/000004.npy").shape == (32, 48)
+    assert read(tmp_path / "out/frames/depth/clip/000004.npy").shape == (32, 48)
+
+
+def test_frames_are_apart_from_photographs_that_are_called_like_them(model, clip, tmp_path):
+    picture(tmp_path / "clip/000001.png", 30, 30)
+    settings = Settings(frames=True, keep="raw", device="cpu")
+    assert run_predict(model, [str(clip), str(tmp_path)], tmp_path / "out", settings)
+    assert read(tmp_path / "out/frames/depth/clip/000001.npy").shape == (32, 48)
+    assert read(tmp_path / "out/depth/clip/000001.npy").shape == (30, 30)
+
+
+def changing(path, *sizes):
+    """Write a video of MPEG parts, eight frames of each size."""
+    av = pytest.importorskip("av")
+    parts = []
+    for i, (width, height) in enumerate(sizes):
+        part = path.with_name(f"part{i}")
+        with av.open(str(part), "w", format="mpegts") as container:
+            stream = container.add_stream("mpeg2video", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for j in range(8):
+                grey = np.full((height, width, 3), 30 * j, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+            container.mux(stream.encode())
+        parts.append(part.read_bytes())
+        part.unlink()
+    path.write_bytes(b"".join(parts))
+    return path
+
+
+def test_frames_of_a_video_may_change_their_size_midway(model, tmp_path):
+    import av
+
+    video = changing(tmp_path / "x.mpg", (64, 48), (48, 96), (64, 48))
+    with av.open(str(video)) as container:
+        expected = [(frame.height, frame.width) for frame in container.decode(video=0)]
+    assert {(48, 64), (96, 48)} == set(expected)
+    assert run_predict(model, [str(video)], tmp_path / "out", Settings(frames=True, batch=3, device="cpu"))
+    done = index(tmp_path / "out")["images"][0]
+    assert (done["size"], done["note"]) == ([48, 64], f"{len(expected)} frames of 2 sizes")
+    raw = sorted((tmp_path / "out/frames/depth/x").iterdir())
+    assert [read(file).shape for file in raw] == expected
+    with av.open(str(tmp_path / "out/videos/x.mp4")) as container:
+        assert len({(frame.height, frame.width) for frame in container.decode(video=0)}) == 1
+
+
+def test_frames_of_one_size_go_together_in_their_order():
+    frames = [Frame(i, (h, 4), np.zeros((h, 4, 3), np.uint8)) for i, h in enumerate([4, 4, 4, 8, 4, 4])]
+    assert [[frame.number for frame in chunk] for chunk in chunks(frames, 2)] == [[0, 1], [2], [3], [4, 5]]
+
+
+def test_a_video_that_fails_midway_leaves_the_rest_and_the_index(model, clip, tmp_path, monkeypatch, capsys):
+    picture(tmp_path / "a.png")
+    monkeypatch.setattr(Predictor, "__call__", failing_at(3, ValueError("odd")))
+    settings = Settings(keep="raw", batch=1, device="cpu")
+    assert not run_predict(model, [str(clip), str(tmp_path / "a.png")], tmp_path / "out", settings)
+    content = index(tmp_path / "out")
+    assert [one["name"] for one in content["images"]] == ["a"]
+    assert [one["source"] for one in content["failed"]] == [str(clip)]
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"failed: {clip}: ValueError (odd); a mistake in atrc")
+
+
+def test_a_disk_that_is_full_ends_all_in_a_video_too(model, clip, tmp_path, monkeypatch):
+    import av
+
+    def full(*_):
+        raise av.error.OSError(errno.ENOSPC, "No space left on device", "x.mp4")
+
+    monkeypatch.setattr("atrc.app.predict_video._encode", full)
+    with pytest.raises(UserError, match="x.mp4: No space left on device; 0 files are done"):
+        run_predict(model, [str(clip)], tmp_path / "out", Settings(device="cpu"))
+    assert index(tmp_path / "out")["failed"][0]["source"] == str(clip)
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all"])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
 
 from atrc.app.inputs import Input, describe_others, find_inputs
+from atrc.app.predict_report import Report, explain
 from atrc.app.predict_settings import Settings
 from atrc.app.predict_video import predict_video
-from atrc.app.predict_writer import Report, Writer
-from atrc.app.predictor import Predictor
+from atrc.app.predict_writer import Writer
+from atrc.app.predictor import Predictor, non_finite
 from atrc.data.images import Photo, read_image
 from atrc.training.loading import load_network
 
@@ -32,11 +33,21 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
         Whether all went well.
 
     Raises:
-        UserError: Nothing can be predicted at all.
+        UserError: Nothing can be predicted at all, or the disk is full.
     """
     inputs, others = find_inputs(images, out)
     predictor = Predictor(load_network(model), settings.device, settings.precision)
     writer, report = Writer(out, predictor.tasks, settings.keep), Report()
+    with ExitStack() as end:  # even if it is interrupted: first the index, then what is told
+        end.callback(lambda: report.tell(out, describe_others(others), inputs))
+        end.callback(lambda: report.write(out, model, predictor.tasks, inputs))
+        _predict_all(inputs, predictor, writer, report, settings)
+    return not report.failed
+
+
+def _predict_all(
+    inputs: Sequence[Input], predictor: Predictor, writer: Writer, report: Report, settings: Settings
+) -> None:
     side, size = settings.side_for(predictor.size), settings.batch_on(predictor.device.type)
     photos = [one for one in inputs if not one.is_video]
     with tqdm(total=len(inputs), desc="predict", unit="file", disable=None) as progress:
@@ -47,9 +58,6 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
             with report.trying(video):
                 predict_video(video, predictor, writer, report, settings)
             progress.update(len(report.done) + len(report.failed) - progress.n)
-    report.write(out, model, predictor.tasks)
-    _tell(report, out, describe_others(others))
-    return not report.failed
 
 
 def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -> Iterator[list[Job]]:
@@ -75,25 +83,13 @@ def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -
 def _predict(batch: Sequence[Job], predictor: Predictor, writer: Writer, report: Report) -> None:
     try:
         results = predictor([photo.pixels for _, photo in batch])
-    except (RuntimeError, MemoryError) as error:  # too much memory, most likely: one by one they may fit
+    except Exception as error:  # too much memory, most likely: one by one they may fit
         if len(batch) == 1:
-            reason = str(error).strip().partition("\n")[0][:200]
-            return report.fail(batch[0][0], f"the network failed ({reason}); try a smaller --max_side")
+            return report.fail(batch[0][0], explain(error))
         for job in batch:
             _predict([job], predictor, writer, report)
         return None
     for (one, photo), outputs in zip(batch, results, strict=True):
         with report.trying(one):
             writer(one.name, photo.pixels, photo.size, outputs)
-            report.succeed(one, photo.size, photo.note)
-
-
-def _tell(report: Report, out: Path, others: str) -> None:
-    for one in report.done:
-        if "note" in one:
-            print(f"{one['source']}: {one['note']}", file=sys.stderr)
-    if others:
-        print(others, file=sys.stderr)
-    print(f"{len(report.done)} done, {len(report.failed)} failed: {out}", file=sys.stderr)
-    for failed in report.failed:
-        print(f"failed: {failed['source']}: {failed['reason']}", file=sys.stderr)
+            report.succeed(one, photo.size, photo.note, non_finite(outputs))

@@ -20,6 +20,7 @@ SMALLEST = 480  # a picture of its own is not narrower [px], so that its key can
 
 def draw_picture(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> Image.Image:
     """Paint one prediction, its key below."""
+    decoded = np.nan_to_num(decoded)
     painted = Image.fromarray(task.colour(decoded))
     scale = max(1, SMALLEST / painted.width)
     if scale > 1:
@@ -54,8 +55,9 @@ def draw_sheet(
     width = max(size[0], CELL // 2)  # room for a key below a narrow picture
     cells = [_cell("photograph", photo, size, width, None)]
     for task in tasks:
-        key = draw_key(task, decoded[task.name], width)
-        cells.append(_cell(task.name, task.colour(decoded[task.name]), size, width, key))
+        values = np.nan_to_num(decoded[task.name])
+        key = draw_key(task, values, width)
+        cells.append(_cell(task.name, task.colour(values), size, width, key))
     return _grid(cells, title)
 
 

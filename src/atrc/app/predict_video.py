@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -14,10 +16,11 @@ from PIL import Image
 from atrc.app.inputs import Input
 from atrc.app.keys import PAPER
 from atrc.app.predict_files import Size, replacing
+from atrc.app.predict_report import Report, is_full
 from atrc.app.predict_settings import Settings
 from atrc.app.predict_sheet import draw_sheet
-from atrc.app.predict_writer import Report, Writer
-from atrc.app.predictor import Predictor, decode
+from atrc.app.predict_writer import Writer
+from atrc.app.predictor import Predictor, decode, non_finite
 from atrc.data.images import shrunk
 from atrc.errors import UserError, needs_extra
 
@@ -40,13 +43,39 @@ class Frame(NamedTuple):
     pixels: UInt8[np.ndarray, "h w 3"]
 
 
+@dataclass
+class Seen:
+    """What the frames of a video were like.
+
+    Attributes:
+        sizes: How many are of which size, as they come.
+        broken: The sum of their shares of pixels that are NaN or infinite, by task.
+    """
+
+    sizes: Counter[Size] = field(default_factory=Counter)
+    broken: dict[str, float] = field(default_factory=dict)
+
+    def add(self, size: Size, shares: Mapping[str, float]) -> None:
+        """Take note of a frame."""
+        self.sizes[size] += 1
+        for name, share in shares.items():
+            self.broken[name] = self.broken.get(name, 0.0) + share
+
+    def report(self, one: Input, report: Report) -> None:
+        """Note a video that is done, by the size of its first frame."""
+        count = self.sizes.total()
+        several = f" of {len(self.sizes)} sizes" if len(self.sizes) > 1 else ""
+        shares = {name: total / count for name, total in self.broken.items()}
+        report.succeed(one, next(iter(self.sizes)), f"{count} frames{several}", shares)
+
+
 def predict_video(one: Input, predictor: Predictor, writer: Writer, report: Report, settings: Settings) -> None:
     """Write DIR/videos/NAME.mp4, the sheets of a video's frames, without sound.
 
     Args:
         one: The video.
         predictor: The network.
-        writer: Knows the folder; raw predictions of frames are called DIR/TASK/NAME/000000, by the number of the frame.
+        writer: Knows the folder; raw predictions of frames are DIR/frames/TASK/NAME/000000, by the number of the frame.
         report: Takes the video when it is done.
         settings: How.
 
@@ -62,15 +91,15 @@ def predict_video(one: Input, predictor: Predictor, writer: Writer, report: Repo
             stream = container.streams.video[0]
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25) / settings.every
             frames = _frames(container.decode(stream), settings.every, settings.side_for(predictor.size))
-            sheets = _sheets(one, frames, predictor, writer, settings)
+            seen = Seen()
+            sheets = _sheets(one, frames, predictor, writer, settings, seen)
             with av.open(str(partial), "w", format="mp4") as video:
-                size, count = _encode(video, sheets, rate)
-        report.succeed(one, size, f"{count} frames")
+                _encode(video, sheets, rate)
+        seen.report(one, report)
     except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise
         raise UserError(f"cannot be read as a video ({error.strerror or error}); convert it to MP4") from None
-    except (RuntimeError, MemoryError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise UserError(f"the network failed ({reason}); try a smaller --max_side") from None
 
 
 def _frames(decoded: Iterable[Any], every: int, max_side: int) -> Iterator[Frame]:
@@ -85,22 +114,28 @@ def _frames(decoded: Iterable[Any], every: int, max_side: int) -> Iterator[Frame
             yield Frame(number, size, pixels)
 
 
+def chunks(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Yield frames in their order, up to so many at a time that the network sees at one size: it may change midway."""
+    for _, alike in itertools.groupby(frames, key=lambda frame: frame.pixels.shape):
+        while chunk := list(itertools.islice(alike, most)):
+            yield chunk
+
+
 def _sheets(
-    one: Input, frames: Iterator[Frame], predictor: Predictor, writer: Writer, settings: Settings
-) -> Iterator[tuple[Size, Image.Image]]:
-    """Yield the size of every frame and its sheet."""
-    batch = settings.batch_on(predictor.device.type)
-    while chunk := list(itertools.islice(frames, batch)):
+    one: Input, frames: Iterator[Frame], predictor: Predictor, writer: Writer, settings: Settings, seen: Seen
+) -> Iterator[Image.Image]:
+    for chunk in chunks(frames, settings.batch_on(predictor.device.type)):
         results = predictor([frame.pixels for frame in chunk])
         for frame, outputs in zip(chunk, results, strict=True):
             if settings.frames:
-                writer.write_raw(f"{one.name}/{frame.number:06}", frame.size, outputs)
+                writer.write_frame(one.name, frame.number, frame.size, outputs)
+            seen.add(frame.size, non_finite(outputs))
             title = f"{one.name}  frame {frame.number}"
-            yield frame.size, draw_sheet(frame.pixels, writer.tasks, decode(writer.tasks, outputs), title)
+            yield draw_sheet(frame.pixels, writer.tasks, decode(writer.tasks, outputs), title)
 
 
-def _encode(video: Any, sheets: Iterator[tuple[Size, Image.Image]], rate: Fraction) -> tuple[Size, int]:
-    """Write sheets as frames; return the size of the first frame, and how many there are."""
+def _encode(video: Any, sheets: Iterator[Image.Image], rate: Fraction) -> None:
+    """Write sheets as frames as large as the first; larger ones are shrunk, smaller ones get a margin."""
     import av
 
     first = next(sheets, None)
@@ -108,13 +143,11 @@ def _encode(video: Any, sheets: Iterator[tuple[Size, Image.Image]], rate: Fracti
         raise UserError("there are no frames in it")
     codec = next(name for name in CODECS if name in av.codecs_available)
     stream = video.add_stream(codec, rate=rate.limit_denominator(60_000))
-    stream.width, stream.height = (side + side % 2 for side in first[1].size)  # H.264 wants even sides
+    stream.width, stream.height = (side + side % 2 for side in first.size)  # H.264 wants even sides
     stream.pix_fmt = "yuv420p"
-    count = 0
-    for _, sheet in itertools.chain([first], sheets):
+    for sheet in itertools.chain([first], sheets):
+        sheet.thumbnail((stream.width, stream.height))
         even = Image.new("RGB", (stream.width, stream.height), PAPER)
         even.paste(sheet)
         video.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(even), format="rgb24")))
-        count += 1
     video.mux(stream.encode())
-    return first[0], count

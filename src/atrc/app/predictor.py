@@ -55,6 +55,16 @@ class Predictor:
         return [{name: output[i] for name, output in outputs.items()} for i in range(len(pictures))]
 
 
+def non_finite(outputs: Outputs) -> dict[str, float]:
+    """Return the share of pixels that are NaN or infinite in some channel, of the tasks that have such.
+
+    >>> non_finite({"depth": torch.tensor([[[1.0, torch.nan]]]), "edge": torch.zeros(1, 1, 2)})
+    {'depth': 0.5}
+    """
+    shares = {name: (~output.isfinite()).any(0).double().mean().item() for name, output in outputs.items()}
+    return {name: share for name, share in shares.items() if share}
+
+
 def decode(tasks: Sequence[Task], outputs: Outputs) -> dict[str, Shaped[np.ndarray, "*_ h w"]]:
     """Turn outputs into what people read, at the size that the network saw."""
     return {task.name: task.decode(outputs[task.name][None])[0].numpy() for task in tasks}

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -29,6 +31,28 @@ def test_too_many_jobs_are_refused_and_places_come_free_again():
         return [await worker.run(lambda i=i: i) for i in range(5)]
 
     assert asyncio.run(ask()) == list(range(5))
+    worker.close()
+
+
+def test_nothing_is_held_of_a_job_that_is_done():
+    worker = Worker(2)
+
+    class Job:
+        def __call__(self):
+            return 1
+
+    async def ask(job):
+        return await worker.run(job)
+
+    job = Job()
+    held = weakref.ref(job)
+    assert asyncio.run(ask(job)) == 1
+    del job
+    for _ in range(200):  # the thread may take a moment
+        if held() is None:
+            break
+        time.sleep(0.01)
+    assert held() is None
     worker.close()
 
 

@@ -1,16 +1,21 @@
 """Photographs of any kind are taken, all else gets a message, and the server goes on."""
 
+import asyncio
+import contextlib
 import http.client
 import socket
 import struct
+import threading
 import time
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import ClientDisconnect, Request
 
-from atrc.app.explorer.limits import Limits
+from atrc.app.explorer.limits import Limits, TooLargeError
+from atrc.app.explorer.uploads import Uploads
 from explorer_network import Client, encoded, make_explorer, make_network, scene, serving
 
 LIMITS = Limits(upload=300_000, uploads=400_000, seconds=1.0)
@@ -133,6 +138,52 @@ def test_too_much_at_a_time_is_put_off(client):
         assert "too many files arrive at a time" in answer["error"]
         assert b" 400 " in other.recv(1000)  # it has waited too long for the rest
     assert client.ask("/api/images", bytes(250_000))[0] == 400  # its place is free
+
+
+def test_a_file_counts_until_its_work_is_done_even_if_its_visitor_left(monkeypatch):
+    started, gate, done = threading.Event(), threading.Event(), []
+
+    def add(content):
+        started.set()
+        gate.wait(20)
+        done.append(len(content))
+        return {}
+
+    explorer = make_explorer(make_network(), limits=LIMITS)
+    monkeypatch.setattr(explorer, "add", add)
+    head = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 290000\r\n\r\n"
+    with serving(explorer) as port, Client(port) as client:
+        for _ in range(3):  # only the first has a place
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as leaving:
+                leaving.sendall(head + bytes(290_000))
+                assert started.wait(20)
+        time.sleep(0.2)
+        status, answer = client.ask("/api/images", bytes(250_000))
+        assert (status, "too many files" in answer["error"]) == (503, True)
+        gate.set()
+        while client.ask("/api/images", bytes(250_000))[0] == 503:  # until the first is done
+            time.sleep(0.01)
+    assert done == [290_000, 250_000]
+
+
+@pytest.mark.parametrize("body", [[b"abc", b"de"], [b"abc", None], [bytes(200_000), bytes(200_000)]])
+def test_nothing_stays_counted(body):
+    """A whole file, one that ends midway, and one that is too large."""
+    uploads, left = Uploads(LIMITS), list(body)
+
+    async def receive():
+        chunk = left.pop(0)
+        if chunk is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": chunk, "more_body": bool(left)}
+
+    async def take():
+        async with uploads.taking(Request({"type": "http", "headers": []}, receive)) as content:
+            assert (content, uploads.held) == (b"abcde", 5)
+
+    with contextlib.suppress(ClientDisconnect, TooLargeError):
+        asyncio.run(take())
+    assert (left, uploads.held) == ([], 0)
 
 
 def test_a_file_that_does_not_arrive_whole_ends_after_a_while(client):

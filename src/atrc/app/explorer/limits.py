@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         upload: Of one file [bytes].
-        uploads: Of all files that are arriving at a time [bytes].
+        uploads: Of all files that arrive, wait or are being read at a time [bytes].
         pixels: Of one photograph, by its header, before it is decoded.
         images: Of all photographs that are held, shrunk [bytes].
         looks: Of all that was made of them: features, label regions, predictions [bytes].

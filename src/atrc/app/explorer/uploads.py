@@ -1,8 +1,10 @@
-"""Files on their way in: counted while they arrive."""
+"""Files on their way in: counted from their first byte until the work with them is done."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
@@ -15,16 +17,26 @@ class Uploads:
 
     def __init__(self, limits: Limits) -> None:
         """Expect nothing yet."""
-        self.limits, self.arriving = limits, 0
+        self.limits, self.held = limits, 0
 
-    async def read(self, request: Request) -> bytes:
-        """Return the body of a request.
+    @asynccontextmanager
+    async def taking(self, request: Request) -> AsyncIterator[bytes]:
+        """Yield the body of a request; it counts until the block ends, whether or not the visitor is still there.
+
+        The server lets requests of visitors that left run to their end, so a block that awaits its job ends after it.
 
         Raises:
             TooLargeError: It is, by its header or when that many bytes have come.
-            BusyError: Too much arrives at a time.
+            BusyError: Too much is held at a time.
             UserError: It takes too long.
         """
+        content = await self._in_time(request)
+        try:
+            yield content
+        finally:
+            self.held -= len(content)
+
+    async def _in_time(self, request: Request) -> bytes:
         if int(request.headers.get("content-length", 0)) > self.limits.upload:  # the server takes digits only
             raise self._too_large()
         try:
@@ -37,15 +49,16 @@ class Uploads:
         body = bytearray()
         try:
             async for chunk in request.stream():
-                self.arriving += len(chunk)
+                self.held += len(chunk)
                 body += chunk
                 if len(body) > self.limits.upload:
                     raise self._too_large()
-                if self.arriving > self.limits.uploads:
+                if self.held > self.limits.uploads:
                     raise BusyError("too many files arrive at a time; try again in a moment")
             return bytes(body)
-        finally:
-            self.arriving -= len(body)
+        except BaseException:
+            self.held -= len(body)
+            raise
 
     def _too_large(self) -> TooLargeError:
         return TooLargeError(f"the file is larger than {self.limits.upload / MEGABYTE:g} MB; save it smaller")

@@ -70,8 +70,8 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
         return Response(model.ball(_word(request, "task")), media_type="image/png", headers=FIXED)
 
     async def add(request: Request) -> Response:
-        content = await uploads.read(request)
-        return JSONResponse(await worker.run(lambda: explorer.add(content)), 201)
+        async with uploads.taking(request) as content:
+            return JSONResponse(await worker.run(lambda: explorer.add(content)), 201)
 
     async def photo(request: Request) -> Response:
         return JSONResponse(await worker.run(lambda: explorer.photo(_name(request))))

@@ -59,13 +59,17 @@ class Worker:
                 return
 
     def _work(self) -> None:
-        while True:
-            _, _, future, job = self._jobs.get()
-            if job is None:
-                return
-            if not future.set_running_or_notify_cancel():
-                continue
+        while self._work_once():
+            pass
+
+    def _work_once(self) -> bool:
+        """Do the next job, and hold nothing of it afterwards; false if it is the end."""
+        _, _, future, job = self._jobs.get()
+        if job is None:
+            return False
+        if future.set_running_or_notify_cancel():
             try:
                 future.set_result(job())
             except BaseException as error:  # whoever waits for it is told
                 future.set_exception(error)
+        return True

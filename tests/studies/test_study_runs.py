@@ -18,7 +18,7 @@ from atrc.studies import local
 from atrc.studies.cells import Cell
 from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Run, only_one
+from atrc.studies.runner import Run
 from atrc.studies.study import Study
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
@@ -242,14 +242,3 @@ def test_threads_are_shared_out_unless_they_are_set(monkeypatch):
     assert LocalExecutor(2, "cpu").threads == 3
     with pytest.raises(UserError, match="jobs = 0"):
         LocalExecutor(0)
-
-
-def test_a_second_call_is_kept_off_the_folder(tmp_path):
-    with (
-        only_one(tmp_path),
-        pytest.raises(UserError, match=f"at work here .process {os.getpid()}."),
-        only_one(tmp_path),
-    ):
-        pass
-    with only_one(tmp_path):
-        pass

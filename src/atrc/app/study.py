@@ -14,11 +14,12 @@ from atrc.app.tables import format_grid
 from atrc.studies.cells import Cell
 from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Executor, Run, only_one
+from atrc.studies.runner import Executor, Run
 from atrc.studies.slurm import SlurmExecutor, require_not_submitted
 from atrc.studies.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from atrc.training.evaluate import read_results, results_to_dict
+from atrc.training.only_one import only_one
 
 HEAD = ("", "done", "running", "waiting", "failed", "progress")
 REDRAW = 1.0  # time between two pictures of the table [s]

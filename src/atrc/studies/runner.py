@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import abc
-import fcntl
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from atrc.errors import UserError
 from atrc.studies.cells import Cell
 from atrc.studies.progress import Clock
-from atrc.training.folder import naming
 
 POLL = 0.2  # time between looks at the processes [s]
 
@@ -118,25 +113,3 @@ class Run:
                 ended = True
             self.states[cell] = state
         return ended
-
-
-@contextmanager
-def only_one(out: Path) -> Iterator[None]:
-    """Keep a second call off the folder of a study.
-
-    Raises:
-        UserError: Another process has it.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise UserError(
-                f"{out}: another `atrc study` is at work here (process {file.read().strip()}); wait for it or stop it"
-            ) from None
-        with naming(out / ".lock"):
-            file.truncate(0)
-            os.write(file.fileno(), str(os.getpid()).encode())  # no buffer, which a full disk would keep
-        yield

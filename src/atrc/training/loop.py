@@ -10,6 +10,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -38,6 +39,7 @@ from atrc.training.execution import arrange
 from atrc.training.folder import RunFolder, Table, storage, write_text
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Guard
+from atrc.training.only_one import only_one
 from atrc.training.phase import SearchPhase, TrainPhase
 from atrc.training.processes import all_or_none, make_fabric
 from atrc.training.protocol import describe_protocol
@@ -64,22 +66,24 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
     fabric = make_fabric(recipe, search)
     require_usable(recipe, search, fabric.world_size)
     cure = "make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
-    with all_or_none(fabric), storage(recipe.out, cure):
-        return Fit(fabric, recipe, search=search, resume=resume, progress=progress and fabric.global_rank == 0).run()
+    progress = progress and fabric.global_rank == 0
+    with all_or_none(fabric), storage(recipe.out, cure), ExitStack() as held:
+        return Fit(fabric, recipe, held, search=search, resume=resume, progress=progress).run()
 
 
 class Fit:
     """One run: its network, data, folder and loop."""
 
-    def __init__(self, fabric: Fabric, recipe: Recipe, *, search: bool, resume: bool, progress: bool) -> None:
+    def __init__(
+        self, fabric: Fabric, recipe: Recipe, held: ExitStack, *, search: bool, resume: bool, progress: bool
+    ) -> None:
         self.fabric, self.recipe, self.progress = fabric, recipe, progress
         if recipe.deterministic:
             torch.use_deterministic_algorithms(True)
         self.train_set = open_dataset(recipe.data.root, "train", recipe.data.tasks, recipe.data.url)
         self.val_set = open_dataset(recipe.data.root, "val", recipe.data.tasks)
         self.folder = RunFolder(recipe.folder)
-        if self.folder.checkpoint.exists() and not resume:
-            raise UserError(f"{recipe.out} holds a run already; continue it with --resume, or choose another --out")
+        self._require_free(resume)
         with fabric.rank_zero_first():
             self.tasks = with_centroids(self.train_set)
         torch.manual_seed(recipe.seed)
@@ -94,10 +98,19 @@ class Fit:
         self.network, self.optimizer = fabric.setup(network, self.plain_optimizer)
         fabric.to_device(self.phase.balancing)
         self.guard = Guard(fabric, self.folder, recipe.seed, self._state)
+        if fabric.global_rank == 0:
+            held.enter_context(only_one(self.folder.path))
+            self._require_free(resume)
         self.start = self._resume()
         if fabric.global_rank == 0:
             self.folder.begin(recipe)
         fabric.barrier()
+
+    def _require_free(self, resume: bool) -> None:
+        if self.folder.checkpoint.exists() and not resume:
+            raise UserError(
+                f"{self.recipe.out} holds a run already; continue it with --resume, or choose another --out"
+            )
 
     def _resume(self) -> int:
         path, self.seconds = self.folder.checkpoint, 0.0

@@ -90,7 +90,12 @@ def evaluation_loader(
     """Return whole images, padded to the crop size; every process gets its own share of them.
 
     What is loaded at a time comes in batches of one padded size each.
+
+    Raises:
+        UserError: Less than no workers.
     """
+    if workers < 0:
+        raise UserError(f"workers is {workers}; give 0 or more")
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_size=batch_size,

@@ -41,17 +41,37 @@ def require_usable(recipe: Recipe, search: bool, processes: int) -> None:
 def _require_numbers(recipe: Recipe) -> None:
     least: dict[str, tuple[float | None, float]] = {
         "data.batch_size": (recipe.data.batch_size, 1),
+        "data.workers": (recipe.data.workers, 0),
         "optim.steps": (recipe.optim.steps, 1),
+        "optim.lr": (recipe.optim.lr, 0),
+        "optim.weight_decay": (recipe.optim.weight_decay, 0),
+        "optim.power": (recipe.optim.power, 0),
+        "optim.warmup": (recipe.optim.warmup, 0),
         "network.attention_channels": (recipe.network.attention_channels, 1),
+        "search.lr": (recipe.search.lr, 0),
         "search.cost_weight": (recipe.search.cost_weight, 0),
+        "seed": (recipe.seed, 0),
+        "validate_every": (recipe.validate_every, 0),
+        "log_every": (recipe.log_every, 1),
+        "timeout": (recipe.timeout, 1),
     }
     for key, (value, bound) in least.items():
         if value is not None and not value >= bound:
             raise UserError(f"{key} is {value}; it has to be {bound} or more")
-    if not 0 <= recipe.network.dropout < 1:
-        raise UserError(f"network.dropout is {recipe.network.dropout}; a probability is from 0 to less than 1")
+    below_one = {"network.dropout": recipe.network.dropout, "optim.momentum": recipe.optim.momentum}
+    for key, share in below_one.items():
+        if not 0 <= share < 1:
+            raise UserError(f"{key} is {share}; it has to be from 0 to less than 1")
+    for key, norm in {"optim.clip": recipe.optim.clip, "search.clip": recipe.search.clip}.items():
+        if norm is not None and not norm > 0:
+            raise UserError(f"{key} is {norm}; the largest norm of a gradient has to be above 0")
     if not min(recipe.search.temperature) > 0:
         raise UserError(f"search.temperature is {list(recipe.search.temperature)}; both have to be above 0")
+    if not min(recipe.data.crop) >= 1:
+        raise UserError(f"data.crop is {list(recipe.data.crop)}; height and width have to be 1 or more")
+    smallest, largest = recipe.data.scale
+    if not 0 < smallest <= largest < float("inf"):
+        raise UserError(f"data.scale is {[smallest, largest]}; it goes from above 0 to as much or more")
 
 
 def _require_searchable(recipe: Recipe) -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -7,9 +8,11 @@ import yaml
 from PIL import Image
 
 from atrc.app.cli import VERBS, main
+from atrc.app.json_output import write_json
 from folders import write_nyud
 
 SMALL = ["--data.crop", "[32,32]", "--data.batch_size", "4", "--optim.steps", "2", "--accelerator", "cpu"]
+LONG = "a" * 300  # no file system takes such a name
 
 
 def fails(capsys, *arguments):
@@ -50,6 +53,14 @@ def test_every_verb_explains_itself(verb, capsys):
         (["evaluate", "nothere.ckpt"], "nothere.ckpt: no such checkpoint"),
         (["demo", "--image", "nothere.jpg"], "nothere.jpg: no such file"),
         (["rooms", "x", "--train", "0"], "train = 0"),
+        (["train", "--config", LONG], "aaa: File name too long"),
+        (["evaluate", LONG], "aaa: File name too long"),
+        (["predict", "rooms-atrc", LONG], "aaa: File name too long"),
+        (["study", LONG], "aaa: File name too long"),
+        (["study", "table1", "--out", "/dev/null"], "cannot write to /dev/null: File exists; choose another --out"),
+        (["resources", "--device", "warp"], "--device warp: not to be had here"),
+        (["evaluate", "nothere.ckpt", "--json", "."], "--json .: a folder; name a file in it"),
+        (["evaluate", "nothere.ckpt", "--json", "/dev/null/a.json"], "--json /dev/null/a.json: /dev/null is a file"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(capsys, tmp_path, monkeypatch, arguments, said):
@@ -183,3 +194,17 @@ def test_the_module_runs_and_help_is_quick_to_import():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     done = subprocess.run([sys.executable, "-m", "atrc", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
+
+
+def test_json_makes_its_folder(tmp_path):
+    write_json({"a": 1}, str(tmp_path / "new" / "a.json"))
+    assert json.loads((tmp_path / "new/a.json").read_text()) == {"a": 1}
+
+
+def test_an_error_of_no_file_keeps_its_traceback(monkeypatch):
+    def broken(**_):
+        raise OSError(errno.EINVAL, "ours")
+
+    monkeypatch.setitem(VERBS, "demo", broken)
+    with pytest.raises(OSError, match="ours"):
+        main(["demo"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import sys
 from argparse import ArgumentError
@@ -14,6 +15,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from atrc import __version__
 from atrc.app import verbs
+from atrc.app.json_output import require_writable
 from atrc.errors import UserError
 from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
@@ -104,7 +106,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a verb; user mistakes end with one line and exit status 2."""
+    """Run a verb; user mistakes, and files that cannot be used, end with one line and exit status 2."""
     given = _complete(sys.argv[1:] if arguments is None else list(arguments))
     verb = next((name for name in VERBS if given[: len(name.split())] == name.split()), None)
     parser, parsers = make_parser()
@@ -114,14 +116,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(verb, str(error))
     except ArgumentError as error:
         _fail(verb, _one_line(str(error), parsers[verb] if verb else None))
+    except OSError as error:
+        _fail(verb, _of_a_file(error))
     name, chosen = options.verb, options[options.verb]
     if name in GROUPS:
         name, chosen = f"{name} {chosen.verb}", chosen[chosen.verb]
     try:
         with storage(f"atrc {name}", "make room, or give a place that can be written to"):
+            require_writable(chosen.get("json"))
             VERBS[name](**_values(name, parsers[name], chosen))
     except UserError as error:
         _fail(name, str(error))
+    except OSError as error:
+        _fail(name, _of_a_file(error))
     except KeyboardInterrupt:
         print(f"atrc {name}: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
@@ -130,6 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(verb: str | None, message: str) -> NoReturn:
     print(f"atrc {verb}: error: {message}" if verb else f"atrc: error: {message}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def _of_a_file(error: OSError) -> str:
+    """Say which file cannot be used, and why; an error of none is not the user's."""
+    if error.filename is None:
+        raise error
+    return str(UserError(f"{os.fsdecode(error.filename)}: {error.strerror}"))
 
 
 def _complete(given: list[str]) -> list[str]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+from atrc.app.json_output import write_json
 from atrc.app.predict_settings import Keep, Precision, Settings
 from atrc.studies.slurm_config import SlurmConfig
-from atrc.training.folder import write_text
 from atrc.training.recipe import Recipe
 
 
@@ -68,7 +67,7 @@ def check_data(root: str, workers: int | None = None, json: str | None = None) -
     report = check_data(Path(root), workers)
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         print_report(report)
-    _write_json(report.to_dict(), json)
+    write_json(report.to_dict(), json)
     if report.faults:
         raise SystemExit(1)
 
@@ -151,7 +150,7 @@ def evaluate(
 
     allowed = allow_different_protocols
     scores = score_checkpoint(checkpoint, data, baseline, split, workers, allow_different_protocols=allowed)
-    _write_json(scores, json)
+    write_json(scores, json)
 
 
 def predict(
@@ -228,7 +227,7 @@ def export(
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         content = run_export(model, Path(out), size, image, logits)
         print_export(content)
-    _write_json(content, json)
+    write_json(content, json)
 
 
 def boundaries(
@@ -253,7 +252,7 @@ def boundaries(
     """
     from atrc.app.boundaries import score_boundaries
 
-    _write_json(score_boundaries(predictions, truths, max_dist, mode, workers, plot), json)
+    write_json(score_boundaries(predictions, truths, max_dist, mode, workers, plot), json)
 
 
 def resources(studies: list[str] | None = None, repeats: int = 3, device: str = "cpu", json: str | None = None) -> None:
@@ -269,7 +268,7 @@ def resources(studies: list[str] | None = None, repeats: int = 3, device: str = 
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         rows = show_resources(studies or [*(f"table{n}" for n in range(1, 6)), "beyond"], repeats, device)
-    _write_json(rows, json)
+    write_json(rows, json)
 
 
 def study(
@@ -296,7 +295,7 @@ def study(
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         cells = run_study(file, out, jobs, dry_run, slurm)
-    _write_json(cells, json)
+    write_json(cells, json)
     if any(cell["state"] == "failed" for cell in cells):
         raise SystemExit(1)
 
@@ -313,7 +312,7 @@ def report_study(folder: str, out: str | None = None, json: str | None = None) -
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         content = report_study(folder, out)
-    _write_json(content, json)
+    write_json(content, json)
 
 
 def importance(
@@ -353,7 +352,7 @@ def importance(
     settings = Settings(permutations, seed, data, split, workers, device)
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         found = show_importance(runs, study, rows, baseline, settings, out)
-    _write_json(found, json)
+    write_json(found, json)
 
 
 def attention(
@@ -383,7 +382,7 @@ def attention(
     targets = [target] if isinstance(target, str) else target or []
     found = show_attention(model, Path(image), targets, pixel, Path(out), Path(raw) if raw else None, longest)
     print(out, file=sys.stderr)
-    _write_json(found, json)
+    write_json(found, json)
 
 
 def explore(
@@ -420,15 +419,4 @@ def _report(results: dict[str, Any], path: str | None) -> None:
 
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
-    _write_json(results_to_dict(results), path)
-
-
-def _write_json(content: Any, path: str | None) -> None:
-    if path == "-":
-        print(json.dumps(content, indent=2))
-    elif path:
-        file, text = Path(path), json.dumps(content, indent=2) + "\n"
-        if file.exists() and (file.is_symlink() or not file.is_file()):  # /dev/stdout, a pipe
-            file.write_text(text, encoding="utf-8")
-        else:
-            write_text(file, text)
+    write_json(results_to_dict(results), path)

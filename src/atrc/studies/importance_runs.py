@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.genotype import Genotype, block_agreement
@@ -23,6 +21,7 @@ from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result
 from atrc.training.folder import write_text
 from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol
+from atrc.training.resources import require_device
 
 VERSION = 1
 
@@ -62,7 +61,7 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
     Raises:
         UserError: It cannot be read, the data are not its own, or it has no blocks.
     """
-    _require_device(settings.device)
+    require_device(settings.device)
     path = checkpoint_path(run)
     saved = Checkpoint.load(path)
     root = settings.data or saved.recipe["data"]["root"]
@@ -94,14 +93,6 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
         if kept:
             write_text(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")
     return Measurement(found, protocol)
-
-
-def _require_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"--device {device}: not to be had here ({reason}); take cpu") from None
 
 
 def _read(file: Path, key: dict[str, Any]) -> Importance | None:

@@ -1,10 +1,25 @@
-"""What a network costs: parameters and multiply-adds."""
+"""Where a network runs, and what it costs: parameters and multiply-adds."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from atrc.errors import UserError
+
+
+def require_device(device: str) -> None:
+    """Refuse a device that this machine does not have.
+
+    Raises:
+        UserError: It is named, with torch's reason.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(f"--device {device}: not to be had here ({reason}); take cpu") from None
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -57,5 +57,5 @@ docs: setup  ## the documentation site, in site/
 	$(UV) pip install --quiet --python $(BIN)/python --group docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-clean:  ## remove what the other targets made
-	rm -rf .venv .venv-oldest .uv dist site runs
+clean:  ## remove what the other targets made; your runs stay
+	rm -rf .venv .venv-oldest .uv demo dist site runs/fuzz

@@ -193,7 +193,7 @@ def publish(model: str, folder: str, half: bool = False, hub: str | None = None)
     """Save a network as a folder to share: safetensors, config.json and a card.
 
     Args:
-        model: A run's folder, or a checkpoint.
+        model: A run's folder, a checkpoint, or a network that is shared already, by folder or name.
         folder: Folder to write.
         half: Save 16-bit floats: half the size.
         hub: Also upload it to the Hugging Face Hub under this name, owner/name.

@@ -11,7 +11,7 @@ class NetworkConfig:
     """What is trained.
 
     Attributes:
-        backbone: A name from `atrc.backbones`.
+        backbone: A name from `atrc.backbones`, or timm:NAME for a model of timm that takes images of any size.
         pretrained: Start the backbone from the weights that timm fetches (ImageNet's; DINO's own), or from a file of
             weights with timm's names.
         branching: Which tasks share which stages of the backbone: a file, or "at:N" to share the first N stages; all

@@ -90,6 +90,8 @@ def test_a_file_that_is_given_twice_is_predicted_once(tmp_path):
     one = picture(tmp_path / "x.jpg")
     (tmp_path / "link.jpg").symlink_to(one)
     assert names([one, tmp_path, tmp_path / "link.jpg"])[0] == ["x"]
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    assert names([tmp_path])[0] == ["circle", "link"]
 
 
 def test_patterns_that_the_shell_left_alone_are_expanded(tmp_path):

@@ -55,7 +55,7 @@ def find_inputs(given: Sequence[str], out: Path) -> tuple[list[Input], Counter[s
             if path.is_dir() and file.suffix.lower() not in (*SUFFIXES, *VIDEOS):
                 others[file.suffix.lower() or file.name] += 1
             else:
-                found.setdefault(file.resolve(), Input(file, name))
+                found.setdefault(_real(file), Input(file, name))
     if not found:
         raise UserError(f"{', '.join(given)}: no pictures and no videos ({_count(others) or 'empty'})")
     return _named(list(found.values())), others
@@ -80,14 +80,19 @@ def _expanded(text: str) -> list[Path]:
 
 
 def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
-    own = out.resolve()
-    if own == folder.resolve():
+    own = _real(out)
+    if own == _real(folder):
         raise UserError(f"--out {out} is the folder of the pictures itself; choose another, it may be inside")
     for root, folders, files in os.walk(folder):
         here = Path(root)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and (here / name).resolve() != own)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and _real(here / name) != own)
         for name in sorted(name for name in files if not name.startswith(".")):
             yield here / name, (here / name).relative_to(folder).as_posix()
+
+
+def _real(path: Path) -> Path:
+    """Return the file behind links; of a circle of links, which has none, some name that stands for it."""
+    return Path(os.path.realpath(path))
 
 
 def _named(found: Sequence[Input]) -> list[Input]:

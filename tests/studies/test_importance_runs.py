@@ -1,5 +1,6 @@
 """Importance of runs and studies: what is kept, what it is compared with, and its correlation with reliability."""
 
+import itertools
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from atrc.studies.importance_figures import describe_contexts, draw_importance, 
 from atrc.studies.importance_runs import RowImportance, Settings, measure_run, measure_study
 from atrc.studies.plan import plan, save_study
 from atrc.studies.study import Study
+from atrc.studies.style import styled
 from atrc.tasks import tasks_to_dicts
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result
@@ -186,6 +188,23 @@ def test_the_figure_writes_every_block():
     assert figure.axes[0].get_title(loc="left") == "ATRC: 2 runs (±), 2 permutations each"
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == TASKS
     assert draw_importance(row_of(1)).axes[0].get_title(loc="left") == "ATRC: 2 permutations (±)"
+
+
+@pytest.mark.parametrize("number", [4, 5, 6])
+def test_no_text_of_the_figure_covers_another(number):
+    tasks = ["semseg", "human_parts", "normals", "edge", "sal", "depth"][:number]
+    results = dict.fromkeys(tasks, RESULTS["semseg"])
+    runs = [
+        Importance(dict(Genotype.uniform(tasks, context).items()), results, {(tasks[0], tasks[0]): [30.0]})
+        for context in ("t_label", "t_label", "global")
+    ]
+    with styled():
+        figure = draw_importance(RowImportance("ATRC", [0, 1, 2], runs, None, None, 0))
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        boxes = [text.get_window_extent() for text in (*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert texts(figure).count("T-label 2/3") == number**2
+    assert not [one for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
 
 
 def test_the_scatter_names_important_blocks_and_the_correlation():

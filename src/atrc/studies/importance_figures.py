@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Bbox
 
 DARKEST = 0.9  # the colour map's end is almost black
+CELL = 0.47  # width of a block, for the name and the count of its context [in]
 LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
 LOWER = 2.5  # a name this many lines below its block would be taken for another's
 
@@ -37,14 +38,14 @@ def draw_importance(row: RowImportance) -> Figure:
     targets, sources = (list(dict.fromkeys(pair[i] for pair in table)) for i in (0, 1))
     means = np.array([[table[target, source][0] for source in sources] for target in targets])
     colours = ListedColormap(colormaps["Blues"](np.linspace(0, DARKEST, 256)))
-    figure = new_figure(COLUMN, 0.75 + 0.5 * len(targets))
+    figure = new_figure(COLUMN + CELL * max(len(sources) - 4, 0), 0.75 + 0.5 * len(targets))
     axes = figure.add_subplot()
     image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), 1e-9), aspect="auto")
     for y, target in enumerate(targets):
         for x, source in enumerate(sources):
             _write_cell(axes, x, y, row, (target, source), ink(tuple(colours(image.norm(means[y, x])))))
     axes.set(xlabel="source", ylabel="target")
-    axes.set_xticks(range(len(sources)), sources)
+    axes.set_xticks(range(len(sources)), [source.replace("_", "\n") for source in sources])
     axes.set_yticks(range(len(targets)), targets)
     plain_axes(axes)
     relative = "Δm" if row.baselines else "Δm (against the network itself)"

@@ -115,7 +115,9 @@ def test_a_faulty_study_is_named(tmp_path, text, said):
 
 
 def test_what_a_study_does_not_find_is_named(tmp_path):
-    with pytest.raises(UserError, match="no study 'table9'; give a YAML file or one of beyond, rooms, table1, table2"):
+    with pytest.raises(
+        UserError, match="no study 'table9'; give a YAML file or one of beyond, rooms, rooms_people, table1"
+    ):
         Study.load("table9")
     study = Study("t", "nyud", [Row("a", ["network/glob"]), Row("b", set={"optim.stps": 3})])
     with pytest.raises(UserError, match="no recipe 'network/glob'; .* network/global"):
@@ -127,7 +129,7 @@ def test_what_a_study_does_not_find_is_named(tmp_path):
 def test_every_recipe_of_a_network_is_in_a_study():
     used = {
         name
-        for study in [*STUDIES, Study.load("rooms")]
+        for study in [*STUDIES, Study.load("rooms"), Study.load("rooms_people")]
         for row in study.rows
         for name in (*study.recipes, *row.recipes, *row.search)
     }

@@ -48,7 +48,7 @@ def test_every_verb_explains_itself(verb, capsys):
             "no recipe 'nothere.yaml'; give a YAML file or one of backbone/convnext_tiny",
         ),
         (["train", "--config=network/all"], "no recipe 'network/all'"),
-        (["resources", "--studies", "[table9]"], "no study 'table9'; give a YAML file or one of beyond, rooms, table1"),
+        (["resources", "--studies", "[table9]"], "no study 'table9'; give a YAML file or one of beyond, rooms"),
         (["train", "--data.root", "nothere"], "nothere: not a data set folder"),
         (["evaluate", "nothere.ckpt"], "nothere.ckpt: no such checkpoint"),
         (["demo", "--image", "nothere.jpg"], "nothere.jpg: no such file"),

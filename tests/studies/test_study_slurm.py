@@ -130,6 +130,19 @@ def test_a_silent_slurm_ends_no_job(cluster):
     assert queue.state("7") is None
 
 
+def test_nothing_is_submitted_twice_while_slurm_does_not_answer(cluster, tmp_path):
+    pytest.importorskip("submitit")
+    cells = planned(tmp_path, ONE)
+    submit(cells, tmp_path, time=5)
+    squeue = (cluster / "squeue").read_text()
+    (cluster / "squeue").write_text('#!/bin/sh\ntest "$1" = --version\n')  # it is there, its controller is not
+    with pytest.raises(UserError, match="Slurm does not answer"):
+        submit(cells, tmp_path, time=5)
+    (cluster / "squeue").write_text(squeue)
+    assert list(submit(cells, tmp_path, time=5).states.values()) == ["queued", "queued"]
+    assert len((cluster / "calls").read_text().split()) == 2
+
+
 def test_a_local_run_leaves_submitted_cells_to_slurm(cluster, tmp_path):
     pytest.importorskip("submitit")
     cells = planned(tmp_path, ONE)

@@ -55,6 +55,15 @@ class SlurmQueue:
         state = self.states.get(number)
         return state and ("running" if state in ("RUNNING", "COMPLETING") else "queued")
 
+    def require_answer(self) -> None:
+        """Refuse to go on where Slurm does not answer: a job that it has already would be submitted again.
+
+        Raises:
+            UserError: It does not.
+        """
+        if _ask("squeue", "--me", "--noheader") is None:
+            raise UserError("Slurm does not answer (squeue fails), so which jobs it has is not known; call again later")
+
     def add(self, number: str) -> None:
         """Take a job for queued until Slurm is asked again."""
         self.states.setdefault(number, "PENDING")
@@ -125,6 +134,8 @@ class SlurmExecutor(Executor):
         submitit()
         if self.leaves and _ask("squeue", "--version") is None:
             raise UserError("no Slurm here (squeue is not found): leave the --slurm options out to run on this machine")
+        if self.leaves:
+            self.queue.require_answer()
 
     def has_room(self, cell: Cell) -> bool:
         """Slurm has room for all, in its queue."""

@@ -157,12 +157,12 @@ def test_the_papers_numbers_stand_below_ours_and_are_never_best(tmp_path):
 
 
 def test_names_are_escaped(tmp_path):
-    cells = write_study(tmp_path / "s", {**BOTH, "name": "A & B|C_1 50%"}, seeds=(0,))
+    cells = write_study(tmp_path / "s", {**BOTH, "name": "A & B|C_1 <50%"}, seeds=(0,))
     finish(cells[0], {"semseg": 1.0, "depth": 1.0})
     found = measured(tmp_path / "s")
     table = main_table(found, free(found))
-    assert r"A \& B|C\_1 50\% & " in to_latex(table)
-    assert r"| A & B\|C_1 50% | " in to_markdown(table)
+    assert r"A \& B\textbar{}C\_1 \textless{}50\% & " in to_latex(table)
+    assert r"| A & B\|C_1 <50% | " in to_markdown(table)
 
 
 def test_records_hold_every_number_in_full(whole):

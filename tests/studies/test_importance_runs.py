@@ -190,6 +190,14 @@ def test_the_figure_writes_every_block():
     assert draw_importance(row_of(1)).axes[0].get_title(loc="left") == "ATRC: 2 permutations (±)"
 
 
+def test_blocks_that_lose_nothing_are_pale_and_long_names_are_folded():
+    row = row_of()
+    same = [Importance(run.contexts, run.results, {("semseg", "semseg"): [40.0]}) for run in row.runs]
+    axes = draw_importance(RowImportance("combined " * 9, [0, 1], same, None, None, 0)).axes[0]
+    assert axes.images[0].get_clim() == (0, 0.01)
+    assert max(map(len, axes.get_title(loc="left").split("\n"))) <= 52
+
+
 @pytest.mark.parametrize("number", [4, 5, 6])
 def test_no_text_of_the_figure_covers_another(number):
     tasks = ["semseg", "human_parts", "normals", "edge", "sal", "depth"][:number]

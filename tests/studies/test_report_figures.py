@@ -213,6 +213,28 @@ def test_everything_in_a_figure_is_inside_it_and_large_enough(measurements, sear
             assert min(text.get_fontsize() for text in written) >= 6
 
 
+LONG = "ATRC with a Feature Propagation Module on a backbone of another kind, all levels"
+
+
+@pytest.mark.parametrize("name", ["PAD-Net C / MTI-Net's", "PAD-Net C, distilled at all of the levels", LONG])
+def test_names_of_any_length_stay_inside_their_figure(tmp_path, name):
+    for cell in write_study(tmp_path / "s", SINGLE, BOTH | {"name": name}, BOTH | {"name": "Two"}, seeds=(0,)):
+        finish(cell, {"semseg": 44.0, "depth": 0.9})
+    measurements = measure(*read_study(tmp_path / "s"))
+    costs = {row.name: Costs({0: 5_000_000}, {0: 20_000_000_000}) for row in measurements.rows}
+    draws = [
+        lambda: draw_resources(measurements, costs, measurements.rows[1:] * 6),
+        lambda: draw_proportions({name: [Genotype.random(["semseg", "depth"], 0)]}),
+    ]
+    for draw in draws:
+        with styled():
+            figure = draw()
+            figure.draw_without_rendering()
+            box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+            assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.01
+            assert min(axes.get_position().width for axes in figure.axes) > 0.3
+
+
 def test_ink_is_read_on_every_context():
     assert [ink(CONTEXT_COLOURS[c]) for c in CONTEXTS] == ["black", "white", "black", "white", "white"]
 

@@ -12,7 +12,18 @@ from atrc.genotype import CONTEXTS, Genotype
 from atrc.studies.costs import Costs
 from atrc.studies.labels import place_labels
 from atrc.studies.measured import Measured, Measurements, Spread
-from atrc.studies.style import BLUE, COLUMN, CONTEXT_COLOURS, CONTEXT_NAMES, GREY, ORANGE, VERMILION, ink, new_figure
+from atrc.studies.style import (
+    BLUE,
+    COLUMN,
+    CONTEXT_COLOURS,
+    CONTEXT_NAMES,
+    GREY,
+    ORANGE,
+    VERMILION,
+    fold,
+    ink,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +50,7 @@ def draw_retraining(measurements: Measurements, rows: Sequence[Measured]) -> Fig
             _draw_bars(panel, i, [gains.get(task, {}) for task in tasks], colour)
         panel.axhline(0, color="black", linewidth=0.6)
         panel.axvline(len(tasks) - 0.5, color="0.7", linewidth=0.6)
-        panel.set_title(row.name, loc="left")
+        panel.set_title(fold(row.name, 50), loc="left")
         panel.set_xlim(-0.5, len(tasks) + 0.5)
         panel.set_xticks(range(len(tasks) + 1), [*(task.replace("_", "\n") for task in tasks), "Δm"])
         panel.tick_params(axis="x", length=0)
@@ -67,6 +78,7 @@ def _draw_bars(axes: Axes, i: int, by_task: Sequence[Mapping[int, float]], colou
 
 
 FIGURE_SPACE = "\u2007"  # as wide as a digit
+HALF = 21  # letters of a name for which half a column has room
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,10 @@ def draw_resources(measurements: Measurements, costs: Mapping[str, Costs], rows:
     """
     from matplotlib.lines import Line2D
 
-    keys = len(rows) // 2 + 1  # lines of the key
-    figure = new_figure(COLUMN, 2.1 + 0.125 * keys)
+    names = [fold(row.name, 50) for row in rows]
+    columns = 2 if max(map(len, names)) <= HALF else 1
+    lines = sum(1 + name.count("\n") for name in names)  # of the key
+    figure = new_figure(COLUMN, 2.1 + 0.125 * (lines // columns + 1))
     panels = figure.subplots(1, 2, sharey=True)
     gains = [_known(measurements.gains[row.name].values()) for row in rows]
     looks = [look_of(row) for row in rows]
@@ -112,12 +126,12 @@ def draw_resources(measurements: Measurements, costs: Mapping[str, Costs], rows:
     width = len(numbers[-1])
     handles = [
         Line2D([], [], linestyle="", marker=look.marker, color=look.face, markeredgecolor=look.edge,
-               markersize=look.size, markeredgewidth=0.7, label=f"{number.rjust(width, FIGURE_SPACE)}  {row.name}")
-        for look, number, row in zip(looks, numbers, rows, strict=True)
+               markersize=look.size, markeredgewidth=0.7, label=f"{number.rjust(width, FIGURE_SPACE)}  {name}")
+        for look, number, name in zip(looks, numbers, names, strict=True)
     ]  # fmt: skip
     zero: dict[str, Any] = {"color": "0.4", "linewidth": 0.7, "linestyle": (0, (4, 2))}
     handles.append(Line2D([], [], **zero, label=" " * width + "single task"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, columnspacing=1.0, handletextpad=0.3)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.0, handletextpad=0.3)
     drawn = []
     for panel, field, scale in zip(panels, ("parameters", "multiply_adds"), (1e6, 1e9), strict=True):
         sizes = [_known(n / scale for n in getattr(costs[row.name], field).values()) for row in rows]
@@ -170,7 +184,8 @@ def draw_proportions(found: Mapping[str, Sequence[Genotype]]) -> Figure:
     Args:
         found: The genotypes of every row's finished searches.
     """
-    figure = new_figure(COLUMN, 0.75 + 0.33 * len(found))
+    runs = [fold(f"{name} (n={len(genotypes)})", 24) for name, genotypes in found.items()]
+    figure = new_figure(COLUMN, 0.75 + max(0.33, 0.11 * max(1 + run.count("\n") for run in runs)) * len(runs))
     axes = figure.subplots()
     for y, genotypes in enumerate(found.values()):
         left = 0.0
@@ -181,7 +196,6 @@ def draw_proportions(found: Mapping[str, Sequence[Genotype]]) -> Figure:
             if share:
                 _print_share(axes, left + share / 2, y, share, ink(colour))
             left += share
-    runs = [f"{name} (n={len(genotypes)})" for name, genotypes in found.items()]
     axes.set(xlim=(0, 100), xlabel="share of the blocks [%]", yticks=range(len(found)), yticklabels=runs)
     axes.set_ylim(len(found) - 0.5, -0.55)
     axes.spines[["left"]].set_visible(False)

@@ -11,13 +11,14 @@ from jaxtyping import Float
 
 from atrc.studies.importance import Pair
 from atrc.studies.importance_runs import RowImportance
-from atrc.studies.style import BLUE, COLUMN, CONTEXT_NAMES, GREY, ink, new_figure, plain_axes
+from atrc.studies.style import BLUE, COLUMN, CONTEXT_NAMES, GREY, fold, ink, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
+LEAST = 0.01  # importance that may be darkest, the least that is printed [%]
 DARKEST = 0.9  # the colour map's end is almost black
 CELL = 0.47  # width of a block, for the name and the count of its context [in]
 LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
@@ -40,7 +41,7 @@ def draw_importance(row: RowImportance) -> Figure:
     colours = ListedColormap(colormaps["Blues"](np.linspace(0, DARKEST, 256)))
     figure = new_figure(COLUMN + CELL * max(len(sources) - 4, 0), 0.75 + 0.5 * len(targets))
     axes = figure.add_subplot()
-    image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), 1e-9), aspect="auto")
+    image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), LEAST), aspect="auto")
     for y, target in enumerate(targets):
         for x, source in enumerate(sources):
             _write_cell(axes, x, y, row, (target, source), ink(tuple(colours(image.norm(means[y, x])))))
@@ -51,7 +52,7 @@ def draw_importance(row: RowImportance) -> Figure:
     relative = "Δm" if row.baselines else "Δm (against the network itself)"
     bar = figure.colorbar(image, ax=axes, pad=0.02, label=f"drop in {relative} [%]")
     bar.outline.set_visible(False)
-    axes.set_title(f"{row.name}: {_spread_of(row)}", loc="left")
+    axes.set_title(fold(f"{row.name}: {_spread_of(row)}", 52), loc="left")
     return figure
 
 
@@ -107,7 +108,7 @@ def draw_reliability(row: RowImportance) -> Figure:
     axes.set_ylabel("importance: drop in Δm [%]")
     r = row.correlation
     found = "no correlation, one does not vary" if r is None else f"r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
-    axes.set_title(f"{row.name}: {found}, {len(table)} blocks", loc="left")
+    axes.set_title(fold(f"{row.name}: {found}, {len(table)} blocks", 52), loc="left")
     figure.legend(loc="outside lower center", ncols=2)
     axes.margins(y=0.12)
     figure.canvas.draw()  # fixes the size that labels are placed by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -82,6 +83,15 @@ def write_figure(draw: Callable[[], Figure], out: Path, name: str) -> list[Path]
             partial.replace(file)
             files.append(file)
     return files
+
+
+def fold(name: str, width: int) -> str:
+    """Break a name into lines of so many letters at most, for where there is no more room.
+
+    >>> fold("ATRC on all levels", 9).splitlines()
+    ['ATRC on', 'all', 'levels']
+    """
+    return "\n".join(textwrap.wrap(name, width))
 
 
 def plain_axes(axes: Axes) -> None:

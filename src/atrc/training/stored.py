@@ -20,7 +20,7 @@ class CodeError(ValueError):
 
 
 def check_stored(path: Path) -> None:
-    """Refuse a file that would run code, or that would take more memory than its own size.
+    """Refuse a file that would run code, that would take more memory than its own size, or whose bytes have changed.
 
     Raises:
         CodeError: It asks for functions that no checkpoint needs.
@@ -37,6 +37,8 @@ def check_stored(path: Path) -> None:
         pickled = next((name for name in names if name.endswith("/data.pkl")), None)
         if pickled is None:
             raise ValueError("not written by torch.save")
+        if damaged := file.testzip():  # torch does not look at the checksums that it writes
+            raise ValueError(f"{damaged} is not as it was written; copy it again")
         folder = pickled.removesuffix("data.pkl") + "data/"
         sizes = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
         with file.open(pickled) as data:

@@ -174,6 +174,16 @@ def test_depth_that_is_no_distance_is_invalid(tmp_path, dtype):
     assert np.array_equal(sample["truth"]["depth"].numpy(), np.where(expected, 3, 0))
 
 
+def test_a_boundary_that_is_no_number_is_invalid(tmp_path):
+    root = write_nyud(tmp_path / "NYUD_MT")
+    edge = np.zeros((48, 64), np.float32)
+    edge[0, 0], edge[0, 1] = 1, np.nan
+    np.save(root / "edge/0000.npy", edge)
+    sample = open_dataset(root, "train", ["edge"])[0]
+    assert np.array_equal(sample["valid"]["edge"].numpy(), ~np.isnan(edge))
+    assert np.array_equal(sample["truth"]["edge"].numpy(), edge == 1)
+
+
 def test_normals_that_are_not_finite_or_not_unit_vectors_are_invalid_or_scaled(tmp_path):
     root = write_nyud(tmp_path / "NYUD_MT")
     normals = scene(0)["normals"].astype(np.float64) * 0.9

@@ -85,7 +85,9 @@ def test_losses_and_gradients_are_finite_and_reach_only_valid_pixels(task, logit
     g = torch.Generator().manual_seed(seed)
     b, h, w = size
     target, valid = make_truth(task, truth, size, g), make_mask(mask, size, g)
-    target = target.to(dtype) if target.is_floating_point() else target
+    if target.is_floating_point():  # what is not valid may be anything
+        shown = valid if target.ndim == 3 else valid[:, None]
+        target = torch.where(shown, target, math.nan).to(dtype)
     for loss, channels in ((task.loss, task.channels), (task.auxiliary_loss, task.regions)):
         scores = make_logits(logits, (b, channels, h, w), g).to(dtype).requires_grad_()
         value = loss(scores, target, valid)
@@ -139,7 +141,8 @@ def test_metrics_are_the_right_numbers(task, logits, mask, truth, size, seed):
     target, valid = make_truth(task, truth, size, g), make_mask(mask, size, g)
     scores = make_logits(logits, (b, task.channels, h, w), g)
     meter = Meter(task, fast=False)
-    meter.update(scores, target, valid)
+    for one in range(b):  # as an evaluation does: a score is of all pixels, not a mean of those of images
+        meter.update(scores[one : one + 1], target[one : one + 1], valid[one : one + 1])
     result, expected = meter.result(), expected_score(task, scores, target, valid)
     assert result.non_finite == 0
     if expected is None:

@@ -3,17 +3,17 @@
 import json
 import os
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from runs import last, same_run, tiny
+from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
 from atrc.errors import UserError
-from atrc.training.checkpoint import write_tensors
+from atrc.training.checkpoint import read_tensors, write_tensors
 from atrc.training.folder import Table, plain, write_text
 from atrc.training.loop import fit
 
@@ -84,6 +84,37 @@ def whole_runs(tmp_path_factory, nyud_folder):
     for search in (False, True):
         fit(tiny(root / str(search), nyud_folder, 2), search=search, progress=False)
     return {search: root / str(search) for search in (False, True)}
+
+
+def test_a_checkpoint_of_which_one_bit_or_the_last_byte_is_not_as_it_was_written_is_refused(tmp_path):
+    path, content = tmp_path / "last.ckpt", {"weight": torch.linspace(0, 1, 4000), "step": 3}
+    write_tensors(path, content)
+    before = path.read_bytes()
+    at = before.index(content["weight"].numpy().tobytes())
+    for place in (at, at + 8001, at + 15999):
+        path.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
+        with pytest.raises(UserError, match=r"not a readable checkpoint \(.*/data/0 is not as it was written; copy it"):
+            read_tensors(path)
+    path.write_bytes(before[:-1])
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        read_tensors(path)
+    path.write_bytes(before)
+    assert same(read_tensors(path), content)
+
+
+def test_no_bit_of_the_directory_of_a_checkpoint_makes_it_read_as_something_else(tmp_path):
+    path, content = tmp_path / "last.ckpt", {"weight": torch.linspace(0, 1, 4000)}
+    write_tensors(path, content)
+    before, read = path.read_bytes(), 0
+    name = before.rindex(b"/data/0")
+    for place in range(8 * before.rindex(b"PK\1\2", 0, name), 8 * (name + 7)):
+        changed = bytearray(before)
+        changed[place // 8] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with suppress(UserError):
+            assert same(read_tensors(path), content), divmod(place, 8)
+            read += 1
+    assert read  # the time of the file, say
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from atrc import __version__
 from atrc.app import verbs
 from atrc.app.json_output import require_writable
+from atrc.data.loader import lost_loaders
 from atrc.errors import UserError
 from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
@@ -122,7 +123,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name in GROUPS:
         name, chosen = f"{name} {chosen.verb}", chosen[chosen.verb]
     try:
-        with storage(f"atrc {name}", "make room, or give a place that can be written to"):
+        cure = "make room, or give a place that can be written to"
+        with storage(f"atrc {name}", cure), lost_loaders("give --workers fewer processes or 0"):
             require_writable(chosen.get("json"))
             VERBS[name](**_values(name, parsers[name], chosen))
     except UserError as error:

@@ -114,7 +114,7 @@ class NYUD(MultiTaskDataset):
                 array = array.astype(np.float32)
             valid = np.isfinite(array) & (array > 0)
             return np.where(valid, array, np.float32(0)), valid
-        return (array > 0).astype(np.uint8), np.ones(array.shape, bool)
+        return (array > 0).astype(np.uint8), ~np.isnan(array)
 
 
 def _one_channel(path: Path) -> np.ndarray:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from atrc.contexts import ContextPooling
 from atrc.data.dataset import MultiTaskDataset
+from atrc.data.loader import Loader
 from atrc.data.sample import Batch
 from atrc.data.transforms import collate_padded
 from atrc.distillation import ATRC, Distillation
@@ -126,12 +126,8 @@ def measure_importance(
     hidden = None if progress else True
     with recorded(network) as record, tqdm(total=len(dataset), desc="importance", unit="image", disable=hidden) as bar:
         for ring in rings:
-            loader: DataLoader[list[Batch]] = DataLoader(
-                dataset,  # type: ignore[arg-type]
-                batch_size=batch_size,
-                sampler=ring.stream,
-                num_workers=workers,
-                collate_fn=collate_padded(crop),
+            loader: Loader[list[Batch]] = Loader(
+                dataset, collate_padded(crop), batch_size=batch_size, sampler=ring.stream, num_workers=workers
             )
             tally.add(ring, look_at(network, record, loader, device), bar)
     return tally.importance()

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from atrc.data.dataset import MultiTaskDataset
+from atrc.data.loader import Loader
 from atrc.data.sample import Batch
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded
@@ -96,12 +97,12 @@ def evaluation_loader(
     """
     if workers < 0:
         raise UserError(f"workers is {workers}; give 0 or more")
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]
+    return Loader(
+        dataset,
+        collate_padded(crop),
         batch_size=batch_size,
         sampler=EverySampler(len(dataset), rank, world),
         num_workers=workers,
-        collate_fn=collate_padded(crop),
     )
 
 

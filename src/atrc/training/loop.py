@@ -18,13 +18,13 @@ import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from atrc.data.centroids import normal_centroids
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
+from atrc.data.loader import Loader, lost_loaders
 from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
@@ -61,13 +61,14 @@ def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress:
 
     Raises:
         UserError: Something in the recipe or the data cannot be used, a loss is not a finite number, the disk is full,
-            or a process of a distributed run was lost.
+            or a process of a distributed run or of a loader was lost.
     """
     fabric = make_fabric(recipe, search)
     require_usable(recipe, search, fabric.world_size)
     cure = "make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
     progress = progress and fabric.global_rank == 0
-    with all_or_none(fabric), storage(recipe.out, cure), ExitStack() as held:
+    fewer = "give data.workers fewer processes or 0, then continue with --resume from the last checkpoint"
+    with lost_loaders(fewer), all_or_none(fabric), storage(recipe.out, cure), ExitStack() as held:
         return Fit(fabric, recipe, held, search=search, resume=resume, progress=progress).run()
 
 
@@ -164,10 +165,10 @@ class Fit:
             world=world,
         )
         limited = next((task.name for task in self.tasks if task.limits_crop), None)
-        loader = DataLoader(
+        loader = Loader(
             Augmented(self.train_set, training_transform(data.crop, data.scale, limited)),
+            collate,
             batch_sampler=sampler,
-            collate_fn=collate,
             num_workers=data.loader_workers(self.fabric.device.type, world),
             pin_memory=self.fabric.device.type == "cuda",
         )

@@ -14,13 +14,15 @@ from typing import Any, NamedTuple
 _STORAGE = re.compile(r"(Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
 _SIZES = {"Double": 8, "Long": 8, "Float": 4, "Int": 4, "Half": 2, "BFloat16": 2, "Short": 2}  # of an element [bytes]
 
+FOLDER = 0x10  # MS-DOS's mark of one
+
 
 class CodeError(ValueError):
     """The file would run something."""
 
 
 def check_stored(path: Path) -> None:
-    """Refuse a file that would run code, or that would take more memory than its own size.
+    """Refuse a file that would run code, that would take more memory than its own size, or whose bytes have changed.
 
     Raises:
         CodeError: It asks for functions that no checkpoint needs.
@@ -30,13 +32,17 @@ def check_stored(path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         entries = file.infolist()
         names = [entry.filename for entry in entries]
-        if len(set(names)) < len(names) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+        # Of what is marked as a folder torch reads nothing, and takes what happens to be in memory for the numbers.
+        if len(set(names)) < len(names) or not stored or any(entry.external_attr & FOLDER for entry in entries):
             raise ValueError("not written by torch.save")
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             raise ValueError("its parts overlap")
         pickled = next((name for name in names if name.endswith("/data.pkl")), None)
         if pickled is None:
             raise ValueError("not written by torch.save")
+        if damaged := file.testzip():  # torch does not look at the checksums that it writes
+            raise ValueError(f"{damaged} is not as it was written; copy it again")
         folder = pickled.removesuffix("data.pkl") + "data/"
         sizes = {entry.filename.removeprefix(folder): entry.file_size for entry in entries}
         with file.open(pickled) as data:

@@ -72,6 +72,10 @@ class BranchSupergraph(TaskBackbone):
         weights = self.weights[stage, j].to(outputs[0][0].dtype)
         return [sum(w * x for w, x in zip(weights, level, strict=True)) for level in zip(*outputs, strict=True)]
 
+    def alphas(self) -> list[nn.Parameter]:
+        """Return the architecture parameters."""
+        return [self.alpha]
+
     def sample(self, temperature: float, seed: int) -> None:
         """Draw the weights of one step; the same seed draws the same noise on every device and process."""
         generator = torch.Generator().manual_seed(seed)

@@ -31,7 +31,6 @@ from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.network import build_network
 from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
-from atrc.training.branch_phase import BranchPhase
 from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
@@ -40,14 +39,15 @@ from atrc.training.folder import RunFolder, Table, storage, write_text
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Guard
 from atrc.training.only_one import only_one
-from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.phase import TrainPhase
 from atrc.training.processes import all_or_none, make_fabric
 from atrc.training.protocol import describe_protocol
 from atrc.training.recipe import Recipe
 from atrc.training.requirements import require_usable
+from atrc.training.search_phases import BranchSearch, ContextSearch
 from atrc.training.sync_batch_norm import synchronise
 
-PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
+PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": ContextSearch, "branches": BranchSearch}
 
 
 def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress: bool = True) -> dict[str, Result]:

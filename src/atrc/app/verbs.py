@@ -87,7 +87,7 @@ def show_data(
         out: The picture to write (PNG).
         split: Split to show.
         count: Number of images, spread evenly over the split.
-        augmented: Show what a training makes of them: scaled, cropped, mirrored, distorted.
+        augmented: Show what a training makes of the images: scaled, cropped, mirrored, distorted.
         crop: Height and width of these crops [px]; those of the first image by default.
     """
     from atrc.app.data_show import write_sheet

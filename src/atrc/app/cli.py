@@ -14,32 +14,13 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from atrc import __version__
-from atrc.app import verbs
 from atrc.app.json_output import require_writable
+from atrc.app.verbs import VERBS
 from atrc.errors import UserError
 from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
 from atrc.training.recipe_files import recipe_path
 
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": verbs.demo,
-    "rooms": verbs.rooms,
-    "data check": verbs.check_data,
-    "data show": verbs.show_data,
-    "train": verbs.train,
-    "search": verbs.search,
-    "evaluate": verbs.evaluate,
-    "predict": verbs.predict,
-    "publish": verbs.publish,
-    "export": verbs.export,
-    "boundaries": verbs.boundaries,
-    "resources": verbs.resources,
-    "importance": verbs.importance,
-    "attention": verbs.attention,
-    "explore": verbs.explore,
-    "study run": verbs.study,
-    "study report": verbs.report_study,
-}
 GROUPS = {  # first words of verbs of two
     "data": "Check a data set folder, or show some of it.",
     "study": "Run a study of many recipes and seeds, or report it. `atrc study FILE` is `atrc study run FILE`.",
@@ -100,7 +81,7 @@ def _add_arguments(parser: ArgumentParser, verb: Callable[..., None]) -> None:
 def _said(verb: Callable[..., None]) -> dict[str, str]:
     """Return what a docstring says of each argument.
 
-    >>> _said(verbs.search)["resume"]
+    >>> _said(VERBS["search"])["resume"]
     'Continue the run in --out from its last checkpoint.'
     """
     arguments = (getdoc(verb) or "").partition("Args:\n")[2]

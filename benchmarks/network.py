@@ -26,8 +26,9 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
-from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.phase import TrainPhase
 from atrc.training.recipe import Recipe
+from atrc.training.search_phases import ContextSearch
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from textbook import textbook
@@ -88,7 +89,7 @@ def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
     kept = {"recompute": "network", "keep": "nothing"}.get(form.rpartition(", ")[2], default_recompute(network))
     recompute(network, kept)
-    phase = SearchPhase(network, recipe) if search else TrainPhase(network, recipe)
+    phase = ContextSearch(network, recipe) if search else TrainPhase(network, recipe)
     if search:
         fix(phase, {"search, half fixed": 8, "search, fixed": 16}.get(form, 0))
     image, truth, valid = random_batch(tasks, batch, size)
@@ -107,7 +108,7 @@ def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None
     return step
 
 
-def fix(phase: SearchPhase, count: int) -> None:
+def fix(phase: ContextSearch, count: int) -> None:
     """Fix the first blocks to the released genotype."""
     for (pair, choice), _ in zip(phase.supergraph.choices.items(), range(count), strict=False):
         context = "t_label" if GENOTYPE[pair] == "s_label" and pair[0] == pair[1] else GENOTYPE[pair]

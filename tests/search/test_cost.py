@@ -10,9 +10,9 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import Cost, Supergraph, count_cost, supergraph
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.training.loop import fit
-from atrc.training.phase import SearchPhase
 from atrc.training.recipe import DataConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.resources import count_multiply_adds
+from atrc.training.search_phases import ContextSearch
 
 TASKS = SemanticSegmentation(num_classes=5), Depth()
 NAMES = [task.name for task in TASKS]
@@ -156,7 +156,7 @@ def recipe(weight, **rest):
 
 
 def test_by_the_cost_alone_a_search_drifts_to_none():
-    phase = SearchPhase(network(supergraph(NAMES)), recipe(100.0))
+    phase = ContextSearch(network(supergraph(NAMES)), recipe(100.0))
     before = phase.traces(0)["cost"]
     for step in range(40):
         phase.before(step)
@@ -171,10 +171,10 @@ def test_by_the_cost_alone_a_search_drifts_to_none():
 
 
 def test_without_a_weight_the_search_is_the_papers():
-    phase = SearchPhase(network(supergraph(NAMES)), recipe(0.0))
+    phase = ContextSearch(network(supergraph(NAMES)), recipe(0.0))
     assert phase.cost is None
     assert "cost" not in phase.traces(0)
-    phase = SearchPhase(network(supergraph(NAMES)), Recipe())
+    phase = ContextSearch(network(supergraph(NAMES)), Recipe())
     assert torch.equal(phase.regulariser(0), -0.02 * phase.supergraph.entropy())
 
 

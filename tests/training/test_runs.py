@@ -23,8 +23,8 @@ from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
 from atrc.training.loop import fit
-from atrc.training.phase import SearchPhase
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+from atrc.training.search_phases import ContextSearch
 
 COLUMNS = ("loss", "semseg", "depth", "normals", "edge")
 
@@ -261,7 +261,7 @@ def test_a_run_in_bfloat16_stays_finite_and_near_float32(tmp_path, nyud_folder, 
 def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_parameters(nyud_tasks):
     what = Recipe()
     network = build_supergraph(what.network, nyud_tasks, "contexts")
-    phase = SearchPhase(network, what)
+    phase = ContextSearch(network, what)
     alphas = {id(alpha) for alpha in phase.supergraph.alphas()}
     held = {id(parameter) for parameter in phase.weights}
     assert {id(p) for group in phase.sgd.param_groups for p in group["params"]} == held

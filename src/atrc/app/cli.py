@@ -8,63 +8,26 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
-from inspect import Parameter, signature
+from inspect import Parameter, getdoc, signature
 from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from atrc import __version__
-from atrc.app import verbs
 from atrc.app.json_output import require_writable
+from atrc.app.verbs import VERBS
 from atrc.data.loader import lost_loaders
 from atrc.errors import UserError
 from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
 from atrc.training.recipe_files import recipe_path
 
-VERBS: dict[str, Callable[..., None]] = {
-    "demo": verbs.demo,
-    "rooms": verbs.rooms,
-    "data check": verbs.check_data,
-    "data show": verbs.show_data,
-    "train": verbs.train,
-    "search": verbs.search,
-    "evaluate": verbs.evaluate,
-    "predict": verbs.predict,
-    "publish": verbs.publish,
-    "export": verbs.export,
-    "boundaries": verbs.boundaries,
-    "resources": verbs.resources,
-    "importance": verbs.importance,
-    "attention": verbs.attention,
-    "explore": verbs.explore,
-    "study run": verbs.study,
-    "study report": verbs.report_study,
-}
 GROUPS = {  # first words of verbs of two
     "data": "Check a data set folder, or show some of it.",
     "study": "Run a study of many recipes and seeds, or report it. `atrc study FILE` is `atrc study run FILE`.",
 }
 WITH_RECIPE = ("train", "search")
-SWITCHES = {  # options that take no value
-    "resume": "Continue the run in --out from its last checkpoint.",
-    "dry_run": "Only print the cells and their steps.",
-    "augmented": "Show what a training makes of the images: scaled, cropped, mirrored, distorted.",
-    "allow_different_protocols": "Compare also with a baseline that was measured otherwise.",
-    "frames": "Of a video, write the raw predictions of every frame too.",
-    "logits": "Export unnormalised predictions in place of classes, metres, unit vectors and probabilities.",
-    "half": "Save 16-bit floats: half the size.",
-    "open": "Open the page in a browser.",
-}
-SEVERAL = {  # positional arguments of which there may be any number
-    "images": "Files, folders with all below them, patterns, videos.",
-    "runs": "Folders or checkpoints of runs; their drops are averaged.",
-}
-NEEDED = ("images",)  # those of which there has to be one
-OPTIONAL = {  # positional arguments that may be left out, in verbs that have a default
-    "model": "A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or one that comes with "
-    "atrc.",
-}
+NEEDED = ("images",)  # positional arguments of any number, of which there has to be one
 
 
 def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
@@ -84,18 +47,7 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         )
         if name in WITH_RECIPE:
             sub.add_class_arguments(Recipe, as_group=False)
-        for switch in [key for key in SWITCHES if key in signature(verb).parameters]:
-            names = dict.fromkeys([f"--{switch}", f"--{switch.replace('_', '-')}"])
-            sub.add_argument(*names, action="store_true", help=SWITCHES[switch])
-        defaults = {key: parameter.default for key, parameter in signature(verb).parameters.items()}
-        optional = [key for key in OPTIONAL if defaults.get(key, Parameter.empty) is not Parameter.empty]
-        for key in optional:
-            sub.add_argument(key, nargs="?", default=defaults[key], help=OPTIONAL[key])
-        skip: set[str | int] = {"recipe", *SWITCHES, *SEVERAL, *optional}
-        sub.add_function_arguments(verb, as_group=False, as_positional=True, skip=skip)
-        for several in [key for key in SEVERAL if key in signature(verb).parameters]:
-            needed = {"nargs": "+"} if several in NEEDED else {"nargs": "*", "default": []}
-            sub.add_argument(several, help=SEVERAL[several], **needed)
+        _add_arguments(sub, verb)
         group, _, action = name.rpartition(" ")
         if group not in groups:
             grouped = ArgumentParser(description=GROUPS[group], exit_on_error=False)
@@ -104,6 +56,37 @@ def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
         groups[group].add_subcommand(action, sub, help=summary)
         parsers[name] = sub
     return parser, parsers
+
+
+def _add_arguments(parser: ArgumentParser, verb: Callable[..., None]) -> None:
+    """Add a verb's parameters: bools as switches, lists of words as positional arguments of any number."""
+    parameters, said = signature(verb).parameters.values(), _said(verb)
+    several = [parameter.name for parameter in parameters if parameter.annotation == "list[str]"]
+    skip: set[str | int] = {"recipe", *several}
+    for parameter in parameters:
+        name, default = parameter.name, parameter.default
+        if parameter.annotation == "bool":
+            names = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+            parser.add_argument(*names, action="store_true", help=said[name])
+        elif name == "model" and default is not Parameter.empty:
+            parser.add_argument(name, nargs="?", default=default, help=said[name])
+        else:
+            continue
+        skip.add(name)
+    parser.add_function_arguments(verb, as_group=False, as_positional=True, skip=skip)
+    for name in several:
+        needed = {"nargs": "+"} if name in NEEDED else {"nargs": "*", "default": []}
+        parser.add_argument(name, help=said[name], **needed)
+
+
+def _said(verb: Callable[..., None]) -> dict[str, str]:
+    """Return what a docstring says of each argument.
+
+    >>> _said(VERBS["search"])["resume"]
+    'Continue the run in --out from its last checkpoint.'
+    """
+    arguments = (getdoc(verb) or "").partition("Args:\n")[2]
+    return {key: " ".join(text.split()) for key, text in re.findall(r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", arguments, re.M)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -111,9 +111,7 @@ def context_map(
         return ContextMap("global", global_map(query, block.key(source[None])[0]))
     if block.context == "local":
         return ContextMap("local", local_map(query, block.key(source[None])[0], row, column))
-    regions = target_regions if block.context == "t_label" else source_regions
-    if regions is None:
-        raise UserError(f"a {block.context} block needs the label regions of its task")
+    regions = block.choose_regions(target_regions, source_regions)
     key = block.key(prototypes(regions[None], source[None])[..., None])[0, ..., 0]
     weights = label_map(query, key)
     return ContextMap(block.context, torch.einsum("r,rhw->hw", weights, regions), weights)

@@ -11,6 +11,7 @@ from atrc.ops import local_attention
 
 # b batch, c feature channels, d attention channels, t / s target / source label regions, h w feature grid
 
+Regions = Float[Tensor, "*_ _ h w"]  # densities, of a batch or of one image
 CONTEXTS = ("global", "local", "t_label", "s_label")
 
 
@@ -61,11 +62,20 @@ class ContextPooling(nn.Module):
         if self.context in ("global", "local"):
             attend = global_context if self.context == "global" else local_attention
             return attend(query, self.key(source), self.value(source))
+        regions = self.choose_regions(target_regions, source_regions)
+        pooled = prototypes(regions, source)[..., None]  # b c r 1: an image that is r pixels high
+        return label_context(query, self.key(pooled)[..., 0], self.value(pooled)[..., 0])
+
+    def choose_regions(self, target_regions: Regions | None, source_regions: Regions | None) -> Regions:
+        """Return the densities of the label regions that a label context pools over.
+
+        Raises:
+            UserError: They are not given.
+        """
         regions = target_regions if self.context == "t_label" else source_regions
         if regions is None:
             raise UserError(f"a {self.context} block needs the label regions of its task")
-        pooled = prototypes(regions, source)[..., None]  # b c r 1: an image that is r pixels high
-        return label_context(query, self.key(pooled)[..., 0], self.value(pooled)[..., 0])
+        return regions
 
 
 def projection(

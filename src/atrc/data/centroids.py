@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,25 @@ from jaxtyping import Float
 from atrc.data.cache import cached
 from atrc.data.dataset import MultiTaskDataset
 from atrc.errors import UserError
-from atrc.tasks import SurfaceNormals
+from atrc.tasks import SurfaceNormals, Task
 
 # n normals, r centroids
 
 IMAGES, PIXELS = 200, 500  # enough normals: 100,000 in all
+
+
+def with_centroids(dataset: MultiTaskDataset) -> tuple[Task, ...]:
+    """Return the data set's tasks, the normals' label regions being those of its split.
+
+    Raises:
+        UserError: The split has no valid normal.
+    """
+    return tuple(
+        replace(task, centroids=tuple(map(tuple, normal_centroids(dataset).tolist())))
+        if isinstance(task, SurfaceNormals)
+        else task
+        for task in dataset.tasks
+    )
 
 
 def normal_centroids(dataset: MultiTaskDataset, count: int = 40, seed: int = 0) -> Float[np.ndarray, "r 3"]:

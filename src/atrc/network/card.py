@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from atrc import __version__
 from atrc.genotype import Genotype
 from atrc.network.architecture import Architecture
-from atrc.tasks import Task
 
 _HEAD = """---
 library_name: atrc
@@ -48,7 +47,7 @@ def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None 
     """
     config, tasks = architecture.config, architecture.tasks
     head = _HEAD.format(
-        tags="\n".join(f"- {tag}" for tag in _tags(tasks)),
+        tags="\n".join(f"- {tag}" for tag in dict.fromkeys(task.hub_tag for task in tasks) if tag),
         title=f"{config.distillation if config.distillation != 'none' else 'multi-task'} on {config.backbone}",
         count=f"{len(tasks)} dense predictions" if len(tasks) > 1 else "one dense prediction",
         backbone=config.backbone,
@@ -77,18 +76,6 @@ def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None 
             + "\n".join(f"- stage {i}: {groups}" for i, groups in enumerate(stages, 2))
         )
     return "\n\n".join(parts) + "\n"
-
-
-def _tags(tasks: tuple[Task, ...]) -> list[str]:
-    known = {
-        "SemanticSegmentation": "semantic-segmentation",
-        "Depth": "depth-estimation",
-        "SurfaceNormals": "surface-normals",
-        "Boundaries": "edge-detection",
-        "Saliency": "saliency",
-        "HumanParts": "human-parsing",
-    }
-    return [known[name] for name in dict.fromkeys(type(task).__name__ for task in tasks) if name in known]
 
 
 def _table(genotype: Genotype) -> str:

@@ -314,10 +314,10 @@ void add_up(const std::vector<Number>& found, Scalar* to, std::size_t size) {
 
 }  // namespace
 
-// What a function is told of a layer, and the threads.
+// What a function is told of a layer, and the threads; of maps where x is a table.
 #define LAYER                                                                                              \
   std::int64_t batch, std::int64_t groups, std::int64_t inputs, std::int64_t outputs, std::int64_t pixels, \
-      std::int64_t hidden, std::int64_t activation, std::int64_t maps, int threads
+      std::int64_t hidden, std::int64_t activation, [[maybe_unused]] std::int64_t maps, int threads
 
 extern "C" {
 

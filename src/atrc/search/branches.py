@@ -15,6 +15,7 @@ from atrc.backbones import Backbone
 from atrc.backbones.branched import TaskBackbone
 from atrc.branching import Branching
 from atrc.errors import UserError
+from atrc.search.gumbel import gumbel_noise, gumbel_softmax
 
 # b batch, h w image, n nodes of a stage (one per task), s subsets of them (bit masks), l stages that branch
 
@@ -72,12 +73,14 @@ class BranchSupergraph(TaskBackbone):
         weights = self.weights[stage, j].to(outputs[0][0].dtype)
         return [sum(w * x for w, x in zip(weights, level, strict=True)) for level in zip(*outputs, strict=True)]
 
+    def alphas(self) -> list[nn.Parameter]:
+        """Return the architecture parameters."""
+        return [self.alpha]
+
     def sample(self, temperature: float, seed: int) -> None:
         """Draw the weights of one step; the same seed draws the same noise on every device and process."""
         generator = torch.Generator().manual_seed(seed)
-        uniform = torch.rand(self.alpha.shape, generator=generator).clamp(1e-9, 1 - 1e-7)
-        noise = -(-uniform.log()).log().to(self.alpha)
-        self.weights = ((self.alpha.log_softmax(-1) + noise) / temperature).softmax(-1)
+        self.weights = gumbel_softmax(self.alpha, gumbel_noise(self.alpha, generator), temperature)
 
     def entropy(self) -> Float[Tensor, ""]:
         """Return the mean entropy of the edges' distributions [nat]."""

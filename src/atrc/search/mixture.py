@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from atrc.contexts import ContextPooling
+from atrc.search.gumbel import gumbel_softmax
 
 # b batch, c feature channels, d attention channels, t / s target / source label regions, h w grid,
 # k candidates
@@ -51,7 +52,7 @@ class Choice(nn.Module):
 
     def sample(self, noise: Float[Tensor, " k"], temperature: float) -> None:
         """Set the weights of the coming step from standard Gumbel noise. Source: Eq. 7."""
-        self.weights = ((self.alpha.log_softmax(0) + noise) / temperature).softmax(0)
+        self.weights = gumbel_softmax(self.alpha, noise, temperature)
 
     def fix_if_decided(self, lead: float) -> bool:
         """Fix the choice for good once the best probability leads the second by `lead`; True if it was now."""

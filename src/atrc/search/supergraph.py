@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype, SearchSpace
+from atrc.search.gumbel import gumbel_noise
 from atrc.search.mixture import Choice, Mixture
 
 
@@ -58,8 +59,7 @@ class Supergraph:
         """Draw the weights of one step; the same seed draws the same noise on every device and process."""
         generator = torch.Generator().manual_seed(seed)
         for choice in self:
-            uniform = torch.rand(len(choice.contexts), generator=generator).clamp(1e-9, 1 - 1e-7)
-            choice.sample(-(-uniform.log()).log().to(choice.alpha), temperature)
+            choice.sample(gumbel_noise(choice.alpha, generator), temperature)
 
     def entropy(self) -> Float[Tensor, ""]:
         """Return the mean entropy over all blocks [nat]."""

@@ -44,6 +44,7 @@ class Task(abc.ABC):
     metric_name: ClassVar[str]
     unit: ClassVar[str]
     decoded: ClassVar[str] = ""  # what `decode` gives, in words
+    hub_tag: ClassVar[str] = ""  # what the Hugging Face Hub calls the task
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
     limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
 

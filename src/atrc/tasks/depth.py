@@ -47,6 +47,7 @@ class Depth(Task):
     metric_name: ClassVar[str] = "RMSE"
     unit: ClassVar[str] = "m"
     decoded: ClassVar[str] = "distance along the optical axis [m]"
+    hub_tag: ClassVar[str] = "depth-estimation"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = DepthMap
 
     @property

@@ -35,6 +35,7 @@ class Boundaries(Task):
     metric_name: ClassVar[str] = "odsF"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "probability of a boundary"
+    hub_tag: ClassVar[str] = "edge-detection"
 
     @property
     def channels(self) -> int:

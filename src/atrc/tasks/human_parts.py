@@ -19,4 +19,5 @@ class HumanParts(SemanticSegmentation):
     class_names: tuple[str, ...] = PARTS
     weight: float = field(default=2.0, kw_only=True)
 
+    hub_tag: ClassVar[str] = "human-parsing"
     limits_crop: ClassVar[bool] = False

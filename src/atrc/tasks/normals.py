@@ -61,6 +61,7 @@ class SurfaceNormals(Task):
     metric_name: ClassVar[str] = "mErr"
     unit: ClassVar[str] = "deg"
     decoded: ClassVar[str] = "unit vectors"
+    hub_tag: ClassVar[str] = "surface-normals"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = NormalMap
 
     @property

@@ -28,6 +28,7 @@ class Saliency(Task):
     metric_name: ClassVar[str] = "maxF"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "probability that a pixel is salient"
+    hub_tag: ClassVar[str] = "saliency"
 
     @property
     def channels(self) -> int:

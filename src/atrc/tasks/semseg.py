@@ -34,6 +34,7 @@ class SemanticSegmentation(Task):
     metric_name: ClassVar[str] = "mIoU"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "class of every pixel"
+    hub_tag: ClassVar[str] = "semantic-segmentation"
     limits_crop: ClassVar[bool] = True
 
     @property

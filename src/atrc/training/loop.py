@@ -6,14 +6,12 @@ what an unbroken one does there.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from lightning.fabric import Fabric
@@ -21,8 +19,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from atrc.data.centroids import normal_centroids
-from atrc.data.dataset import MultiTaskDataset
+from atrc.data.centroids import with_centroids
 from atrc.data.layouts import open_dataset
 from atrc.data.loader import Loader, lost_loaders
 from atrc.data.sample import Batch, collate
@@ -30,8 +27,7 @@ from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.network import build_network
-from atrc.tasks import SurfaceNormals, Task, tasks_to_dicts
-from atrc.training.branch_phase import BranchPhase
+from atrc.tasks import tasks_to_dicts
 from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
@@ -40,14 +36,15 @@ from atrc.training.folder import RunFolder, Table, storage, write_text
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Guard
 from atrc.training.only_one import only_one
-from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.phase import TrainPhase
 from atrc.training.processes import all_or_none, make_fabric
 from atrc.training.protocol import describe_protocol
 from atrc.training.recipe import Recipe
 from atrc.training.requirements import require_usable
+from atrc.training.search_phases import BranchSearch, ContextSearch
 from atrc.training.sync_batch_norm import synchronise
 
-PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": SearchPhase, "branches": BranchPhase}
+PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": ContextSearch, "branches": BranchSearch}
 
 
 def fit(recipe: Recipe, *, search: bool = False, resume: bool = False, progress: bool = True) -> dict[str, Result]:
@@ -281,17 +278,3 @@ class Fit:
             self.writer.close()
         self.fabric.barrier()
         return results
-
-
-def with_centroids(dataset: MultiTaskDataset) -> tuple[Task, ...]:
-    """Return the data set's tasks, the normals' label regions being those of its training split."""
-    return tuple(
-        dataclasses.replace(task, centroids=_tuples(normal_centroids(dataset)))
-        if isinstance(task, SurfaceNormals)
-        else task
-        for task in dataset.tasks
-    )
-
-
-def _tuples(points: np.ndarray) -> tuple[tuple[float, float, float], ...]:
-    return tuple((float(x), float(y), float(z)) for x, y, z in points)

@@ -137,7 +137,7 @@ class SearchPhase(TrainPhase):
             "temperature": self._temperature(step),
             "entropy_weight": self._entropy_weight(step),
             "entropy": float(self.supergraph.entropy().detach()),
-            "fixed": sum(bool(choice.fixed) for choice in self.supergraph),
+            "fixed": sum(choice.decided is not None for choice in self.supergraph),
         }
         if self.cost is not None:
             traces["cost"] = float(self.cost.expected(self.supergraph).detach())

@@ -47,6 +47,7 @@ fuzz: setup  ## 110,000 hostile inputs for every reader of files
 
 bench: setup  ## time what is fast against its textbook form, print Markdown
 	$(BIN)/python benchmarks/local_attention.py
+	$(BIN)/python benchmarks/local_attention_gpu.py
 	$(BIN)/python benchmarks/label_attention.py
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/inference.py

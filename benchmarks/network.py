@@ -1,11 +1,12 @@
 """Time and memory of ATRC: the module, whole training and search steps, and how both grow.
 
-    python benchmarks/network.py [module] [step] [scaling] [--threads N] [--clock wall|cpu] [--json PATH]
+    python benchmarks/network.py [module] [step] [scaling] [--device cpu|cuda ..] [--threads N] [--clock wall|cpu]
 
 `textbook` is the paper's equations, block by block, neighbourhoods unfolded and attention maps stored
 (tests/textbook.py); `blocks` is block by block as well, with the kernels of `atrc.ops`. Forms take turns within a
 repeat, in both orders; times are medians. Memory is the highest resident size over the size before, in a process of
-its own (Linux). On a busy machine `--threads 1 --clock cpu` counts the process's own time only.
+its own (Linux); on a GPU, what PyTorch allocated there. Without --device, the CPU and a GPU, if there is one, are
+measured. On a busy machine `--threads 1 --clock cpu` counts the process's own time only.
 """
 
 import argparse
@@ -51,15 +52,17 @@ STEPS = (
 )
 
 
-def make_module(form: str, batch: int, grid: tuple[int, int], genotype: Genotype = GENOTYPE, regions: int = 0):
+def make_module(
+    form: str, batch: int, grid: tuple[int, int], genotype: Genotype = GENOTYPE, regions: int = 0, device: str = "cpu"
+):
     """A forward and backward pass of the module alone."""
     torch.manual_seed(0)
-    module = ATRC(genotype, CHANNELS, dropout=0.0)
+    module = ATRC(genotype, CHANNELS, dropout=0.0).to(device)
     for row in module.rows.values():
         torch.nn.init.ones_(row.fuse[1].weight)  # or no gradient reaches the blocks
     tasks = genotype.targets
-    features = {task: torch.randn(batch, CHANNELS, *grid, requires_grad=True) for task in tasks}
-    logits = {task: torch.randn(batch, regions or REGIONS[task], *grid) for task in module.label_tasks}
+    features = {task: torch.randn(batch, CHANNELS, *grid, device=device, requires_grad=True) for task in tasks}
+    logits = {task: torch.randn(batch, regions or REGIONS[task], *grid, device=device) for task in module.label_tasks}
     run = {"textbook": functools.partial(textbook, module), "blocks": functools.partial(blocks, module)}.get(
         form, module
     )
@@ -77,22 +80,22 @@ def blocks(module: ATRC, features: dict, regions: dict) -> dict:
     return module.refine(features, module.contexts(features, regions))
 
 
-def make_step(form: str, batch: int, size: tuple[int, int]) -> Callable[[], None]:
+def make_step(form: str, batch: int, size: tuple[int, int], device: str = "cpu") -> Callable[[], None]:
     """A training step of a whole network: forward, losses, backward, SGD; in a search, Adam too."""
     torch.manual_seed(0)
     tasks, recipe = nyud_tasks(), Recipe()
     names = [task.name for task in tasks]
     search = form.startswith("search")
     make = None if form == "multi-task" else supergraph(names) if search else functools.partial(ATRC, GENOTYPE)
-    network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make)
+    network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make).to(device)
     if form == "ATRC, textbook":
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
     kept = {"recompute": "network", "keep": "nothing"}.get(form.rpartition(", ")[2], default_recompute(network))
     recompute(network, kept)
     phase = ContextSearch(network, recipe) if search else TrainPhase(network, recipe)
-    if search:
-        fix(phase, {"search, half fixed": 8, "search, fixed": 16}.get(form, 0))
-    image, truth, valid = random_batch(tasks, batch, size)
+    if fixed := {"search, half fixed": 8, "search, fixed": 16}.get(form):
+        fix(phase, fixed)
+    image, truth, valid = random_batch(tasks, batch, size, device)
     optimizer = phase.optimizer()
 
     def step() -> None:
@@ -117,24 +120,29 @@ def fix(phase: ContextSearch, count: int) -> None:
     phase.supergraph.fix(0.3)
 
 
-def random_batch(tasks, batch: int, size: tuple[int, int]):
+def random_batch(tasks, batch: int, size: tuple[int, int], device: str):
     """Labels of no scene, valid everywhere."""
+    valid = {task.name: torch.ones(batch, *size, dtype=torch.bool, device=device) for task in tasks}
     truth = {
         "semseg": torch.randint(40, (batch, *size)),
         "depth": torch.rand(batch, *size) * 9 + 0.7,
         "normals": torch.nn.functional.normalize(torch.randn(batch, 3, *size), dim=1),
         "edge": torch.randint(2, (batch, *size)),
     }
-    return torch.rand(batch, 3, *size), truth, {task.name: torch.ones(batch, *size, dtype=torch.bool) for task in tasks}
+    truth = {name: labels.to(device) for name, labels in truth.items()}
+    return torch.rand(batch, 3, *size, device=device), truth, valid
 
 
-def measure_module(repeats: int, clock: Clock) -> list[dict]:
+def measure_module(repeats: int, clock: Clock, device: str) -> list[dict]:
     """The module, its textbook form first."""
     rows = []
     print("| images | form | time [ms] | faster | peak memory [MB] | less |\n|---|---|---|---|---|---|")
     for batch in (1, 4):
-        times = seconds({form: make_module(form, batch, GRID) for form in FORMS}, repeats, clock)
-        memory = {form: peak_megabytes(make_module, (form, 1, (8, 8)), (form, batch, GRID)) for form in FORMS}
+        times = seconds({form: make_module(form, batch, GRID, device=device) for form in FORMS}, repeats, clock)
+        rest = (GENOTYPE, 0, device)
+        memory = {
+            form: peak_megabytes(make_module, (form, 1, (8, 8), *rest), (form, batch, GRID, *rest)) for form in FORMS
+        }
         for form in FORMS:
             faster, less = times["textbook"] / times[form], memory["textbook"] / memory[form]
             print(f"| {batch} | {form} | {1e3 * times[form]:.0f} | {faster:.2f}x | {memory[form]:.0f} | {less:.2f}x |")
@@ -142,12 +150,14 @@ def measure_module(repeats: int, clock: Clock) -> list[dict]:
     return rows
 
 
-def measure_steps(repeats: int, clock: Clock, batch: int) -> list[dict]:
+def measure_steps(repeats: int, clock: Clock, device: str, batch: int) -> list[dict]:
     """Whole steps, the multi-task network's first."""
     rows = []
     size = (HEIGHT, WIDTH)
-    times = seconds({form: make_step(form, batch, size) for form in STEPS}, repeats, clock)
-    memory = {form: peak_megabytes(make_step, (form, 2, (32, 32)), (form, batch, size)) for form in STEPS}
+    times = seconds({form: make_step(form, batch, size, device) for form in STEPS}, repeats, clock)
+    memory = {
+        form: peak_megabytes(make_step, (form, 2, (32, 32), device), (form, batch, size, device)) for form in STEPS
+    }
     print("| step | time [ms] | of multi-task | peak memory [MB] | of multi-task |\n|---|---|---|---|---|")
     for form in STEPS:
         ratio, more = times[form] / times["multi-task"], memory[form] / memory["multi-task"]
@@ -156,7 +166,7 @@ def measure_steps(repeats: int, clock: Clock, batch: int) -> list[dict]:
     return rows
 
 
-def measure_scaling(repeats: int, clock: Clock) -> list[dict]:
+def measure_scaling(repeats: int, clock: Clock, device: str) -> list[dict]:
     """Time and memory over pixels, tasks and regions, by context."""
     contexts = ("global", "local", "t_label", "s_label")
     grids = {n * n: (n, n) for n in (32, 64, 128, 256)}
@@ -168,10 +178,12 @@ def measure_scaling(repeats: int, clock: Clock) -> list[dict]:
         if "label" in context:
             cases["regions"] = {n: (uniform(4, context), (64, 64), n) for n in (8, 32, 128, 256)}
         for name, case in cases.items():
-            steps = {n: make_module("fast", 1, grid, genotype, r) for n, (genotype, grid, r) in case.items()}
+            steps = {n: make_module("fast", 1, grid, genotype, r, device) for n, (genotype, grid, r) in case.items()}
             times = seconds(steps, repeats, clock)
             memory = {
-                n: peak_megabytes(make_module, ("fast", 1, (8, 8), genotype, r), ("fast", 1, grid, genotype, r))
+                n: peak_megabytes(
+                    make_module, ("fast", 1, (8, 8), genotype, r, device), ("fast", 1, grid, genotype, r, device)
+                )
                 for n, (genotype, grid, r) in case.items()
             }
             row = {"context": context, "over": name, "n": list(times), "s": list(times.values())}
@@ -193,22 +205,28 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["module", "step", "scaling"])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2, help="images of a whole step")
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    parser.add_argument("--device", nargs="+", default=devices)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = CLOCKS[options.clock]
+    if "cuda" in options.device:
+        torch.cuda.init()  # so that `machine` names it
     found: dict[str, object] = {"machine": machine()}
     print(f"{machine()}, float32, forward + backward, {HEIGHT}x{WIDTH}")
     measures = {
-        "module": lambda: measure_module(options.repeats, clock),
-        "step": lambda: measure_steps(options.repeats, clock, options.batch),
-        "scaling": lambda: measure_scaling(options.repeats, clock),
+        "module": measure_module,
+        "step": functools.partial(measure_steps, batch=options.batch),
+        "scaling": measure_scaling,
     }
-    for what in options.what:
-        print(f"\n{what}\n")
-        found[what] = measures[what]()
+    for device in options.device:
+        for what in options.what:
+            name = what if device == "cpu" else f"{what}, {device}"
+            print(f"\n{name}\n")
+            found[name] = measures[what](options.repeats, clock, device)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2))
 

@@ -27,12 +27,13 @@ def seconds(
         for name in list(steps)[:: 1 - 2 * (repeat % 2)]:
             start = clock()
             steps[name]()
+            _wait()
             times[name].append(clock() - start)
     return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def peak_megabytes(make_step: Callable[..., Step], small: tuple[Any, ...], full: tuple[Any, ...]) -> float:
-    """Peak memory of one step over what the process held before, in a process of its own (Linux).
+    """Peak memory of one step over what was held before, in a process of its own (Linux): its own, or that of its GPU.
 
     Args:
         make_step: Called with arguments, returns a step; importable by name.
@@ -56,10 +57,28 @@ def _report_peak(pipe: Any, make_step: Callable[..., Step], small: tuple, full: 
     torch.set_num_threads(threads)
     make_step(*small)()
     step = make_step(*full)
+    if torch.cuda.is_initialized():
+        pipe.send(_peak_of_gpu(step))
+        return
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _resident("VmRSS")
     step()
     pipe.send((_resident("VmHWM") - before) / 1024)
+
+
+def _peak_of_gpu(step: Step) -> float:
+    _wait()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    step()
+    _wait()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def _wait() -> None:
+    """Let a GPU, if one is in use, finish what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def _resident(entry: str) -> int:
@@ -74,4 +93,5 @@ def exponent(sizes: Iterable[float], values: Iterable[float]) -> float:
 
 def machine() -> str:
     """Say what was measured on."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    name = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{torch.cuda.get_device_name()}, {name}" if torch.cuda.is_initialized() else name

@@ -49,6 +49,22 @@ def test_loss_and_gradient_are_those_of_the_textbook_form_in_double_precision(cl
     agree(inputs(2, classes, *size), 1e-12)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_deterministic_run_gets_the_same_gradient(size, monkeypatch):
+    monkeypatch.setenv("ATRC_NO_COMPILER", "1")
+    # PyTorch's own transpose of the resize refuses on a GPU.
+    monkeypatch.setattr(torch.ops.aten, "upsample_bilinear2d_backward", None)
+    tensors = inputs(2, 3, *size)
+    torch.use_deterministic_algorithms(True)
+    try:
+        loss = resized_cross_entropy(*tensors)
+        found = torch.autograd.grad(loss, tensors[0])[0]
+    finally:
+        torch.use_deterministic_algorithms(False)
+    wanted = torch.autograd.grad(textbook(*tensors), tensors[0])[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("scale", [1, 100])
 @pytest.mark.parametrize("size", SIZES)

@@ -124,6 +124,19 @@ def test_a_fixed_block_runs_its_chosen_candidate_alone(inputs):
     assert all(p.grad is None for p in mixture.candidates["global"].parameters())
 
 
+def test_a_loaded_choice_is_as_fixed_as_the_saved_one():
+    saved, loaded = Choice(CONTEXTS), Choice(CONTEXTS)
+    undecided = copy.deepcopy(saved.state_dict())
+    with torch.no_grad():
+        saved.alpha[2] = 9
+    saved.fix_if_decided(0.3)
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.decided == loaded.best == CONTEXTS[2]
+    loaded.load_state_dict(undecided)
+    assert loaded.decided is None
+    assert not loaded.fixed
+
+
 def test_the_supergraph_has_the_published_sizes_of_alpha_and_no_dropout():
     module = supergraph(["a", "b", "c", "d"])(67)
     found = Supergraph(module)

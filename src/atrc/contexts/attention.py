@@ -39,7 +39,9 @@ def global_product(
 def single_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """Keep autocast from turning products into half precision."""
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    if kind == "meta" or not torch.is_autocast_enabled(kind):  # there is no autocast for tensors without data
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def label_context(

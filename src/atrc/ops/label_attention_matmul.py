@@ -100,8 +100,8 @@ def _without_padding(
 
 
 def _padding(key: Float[Tensor, "b p d r"], counts: Sequence[int]) -> Bool[Tensor, "p r"]:
-    used = torch.tensor(counts, device=key.device)
-    return torch.arange(key.shape[3], device=key.device) >= used[:, None]
+    region = torch.arange(key.shape[3], device=key.device)
+    return torch.stack([region >= count for count in counts])  # a tensor of the counts would be copied to a GPU
 
 
 def _in_eights(x: Float[Tensor, "b p d _"]) -> Float[Tensor, "b p d8 _"]:

@@ -4,7 +4,7 @@ One custom operator, `atrc::local_attention`, with one implementation per situat
 
 - while exporting: tiles, matrix products and a softmax, which other runtimes know too;
 - on a CPU: a C++ kernel, built on first use;
-- on a CUDA device: Triton kernels, if Triton is installed;
+- on a CUDA device: Triton kernels, if Triton works and they suit the sizes;
 - elsewhere, and without a compiler: tiles with a backward pass of their own.
 
 Only query, key and value are kept for the backward pass; the weights are computed again.
@@ -71,7 +71,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
 
 @torch.library.custom_op("atrc::local_attention", mutates_args=())
 def _local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> Tensor:
-    kernels = _kernels(query, window)
+    kernels = _kernels(query, value, window)
     q, k, v = (_computable(x, kernels) for x in (query, key, value))
     with torch.autocast(query.device.type, enabled=False):
         return kernels.forward(q, k, v, window).to(value.dtype)
@@ -81,17 +81,19 @@ def _local_attention(query: Tensor, key: Tensor, value: Tensor, window: int) -> 
 def _local_attention_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, window: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    kernels = _kernels(query, window)
+    kernels = _kernels(query, value, window)
     g, q, k, v = (_computable(x, kernels) for x in (grad, query, key, value))
     with torch.autocast(query.device.type, enabled=False):
         grad_query, grad_key, grad_value = kernels.backward(g, q, k, v, window)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
-def _kernels(query: Tensor, window: int) -> ModuleType:
+def _kernels(query: Tensor, value: Tensor, window: int) -> ModuleType:
     """The module whose `forward` and `backward` suit these inputs best."""
     if query.is_cuda and query.dtype != torch.float64 and importlib.util.find_spec("triton"):
-        return importlib.import_module("atrc.ops.local_attention_triton")
+        kernels = importlib.import_module("atrc.ops.local_attention_triton")
+        if kernels.fits(query, value, window) and kernels.available(query.device):
+            return kernels
     if query.device.type == "cpu" and native.available(_single(query.dtype), window):
         return native
     return tiles

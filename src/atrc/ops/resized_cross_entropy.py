@@ -62,9 +62,24 @@ def _one_image(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor,
     weight = torch.where(counts, weights[target], 0)
     loss = -torch.where(counts, weight * log_shares.gather(0, target[None])[0], 0).sum()
     grad = log_shares.exp_().scatter_add_(0, target[None], -torch.ones_like(weight)[None])
-    grad = torch.where(counts, grad * weight, 0)[None]
+    grad = torch.where(counts, grad * weight, 0)
+    if torch.are_deterministic_algorithms_enabled():
+        return loss, _shrink_by_products(grad, logits)
     shape = [1, *logits.shape]
-    return loss, torch.ops.aten.upsample_bilinear2d_backward(grad, size, shape, False)[0]
+    return loss, torch.ops.aten.upsample_bilinear2d_backward(grad[None], size, shape, False)[0]
+
+
+def _shrink_by_products(grad: Float[Tensor, "k h w"], logits: Float[Tensor, "k y x"]) -> Float[Tensor, "k y x"]:
+    """Return the transpose of the resize: PyTorch's own adds up atomically on a GPU and refuses to be deterministic."""
+    down, across = (_resize_matrix(grad, *sizes) for sizes in zip(grad.shape[1:], logits.shape[1:], strict=True))
+    with torch.autocast(grad.device.type, enabled=False):
+        return down.mT @ grad @ across
+
+
+def _resize_matrix(like: Tensor, size: int, coarse: int) -> Float[Tensor, "size coarse"]:
+    """Return what resizes one axis: the resized identity."""
+    identity = torch.eye(coarse, dtype=like.dtype, device=like.device)
+    return F.interpolate(identity[None], size, mode="linear", align_corners=False)[0].mT
 
 
 @_resized_cross_entropy.register_fake

@@ -201,6 +201,6 @@ def _candidate(pair: Pair, context: str) -> str:
 
 
 def _probabilities(choice: Choice) -> Float[Tensor, " k"]:
-    if choice.fixed:
+    if choice.decided:
         return torch.zeros_like(choice.alpha).index_fill(0, choice.alpha.argmax(), 1.0)
     return choice.probabilities()

@@ -30,6 +30,8 @@ class Choice(nn.Module):
         self.contexts = tuple(contexts)
         self.alpha = nn.Parameter(torch.zeros(len(self.contexts)))
         self.register_buffer("fixed", torch.tensor(False))
+        self.decided: str | None = None  # what it is fixed to: reading `fixed` would wait for a GPU in every step
+        self.register_load_state_dict_post_hook(_recall)
         self.weights: Float[Tensor, " k"] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -39,7 +41,7 @@ class Choice(nn.Module):
     @property
     def best(self) -> str:
         """The most probable candidate."""
-        return self.contexts[int(self.alpha.argmax())]
+        return self.decided or self.contexts[int(self.alpha.argmax())]
 
     def probabilities(self) -> Float[Tensor, " k"]:
         """Return p_alpha over the candidates."""
@@ -47,8 +49,8 @@ class Choice(nn.Module):
 
     def entropy(self) -> Float[Tensor, ""]:
         """Return the entropy of p_alpha [nat]; a fixed choice's is constant."""
-        alpha = self.alpha.detach() if self.fixed else self.alpha
-        return torch.distributions.Categorical(logits=alpha).entropy()
+        alpha = self.alpha.detach() if self.decided else self.alpha
+        return torch.distributions.Categorical(logits=alpha, validate_args=False).entropy()
 
     def sample(self, noise: Float[Tensor, " k"], temperature: float) -> None:
         """Set the weights of the coming step from standard Gumbel noise. Source: Eq. 7."""
@@ -56,12 +58,21 @@ class Choice(nn.Module):
 
     def fix_if_decided(self, lead: float) -> bool:
         """Fix the choice for good once the best probability leads the second by `lead`; True if it was now."""
-        first, second = self.probabilities().detach().topk(2).values.tolist()
-        if self.fixed or first - second < lead:
+        if self.decided:
             return False
+        first, second = self.probabilities().detach().topk(2).values.tolist()
+        if first - second < lead:
+            return False
+        self.decided = self.best
         self.fixed.fill_(True)
         self.alpha.grad = None
         return True
+
+
+def _recall(choice: Choice, _: object) -> None:
+    """Note what a loaded choice is fixed to."""
+    choice.decided = None
+    choice.decided = choice.best if choice.fixed else None
 
 
 class Mixture(nn.Module):
@@ -106,7 +117,7 @@ class Mixture(nn.Module):
     def terms(self) -> list[tuple[ContextPooling, Tensor | None]]:
         """Return the candidates that run, with their weights; None weighs 1."""
         choice = self.choice
-        if choice.fixed or not self.training or choice.weights is None:
+        if choice.decided or not self.training or choice.weights is None:
             return [] if choice.best == "none" else [(self.candidates[choice.best], None)]  # type: ignore[list-item]
         weighed = zip(choice.contexts, choice.weights, strict=True)
         return [(self.candidates[context], weight) for context, weight in weighed if context != "none"]  # type: ignore[misc]

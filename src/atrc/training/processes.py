@@ -47,7 +47,7 @@ def make_fabric(recipe: Recipe, search: bool) -> Fabric:
     gpu = recipe.accelerator in ("gpu", "cuda") or (recipe.accelerator == "auto" and torch.cuda.is_available())
     precision = recipe.precision
     if precision == "auto":
-        precision = "bf16" if gpu and torch.cuda.is_bf16_supported() else "32"
+        precision = "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     if precision == "16" and not gpu:
         raise UserError("precision '16' needs a GPU; choose 32 or bf16 on a CPU")
     name = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision]

@@ -99,7 +99,7 @@ class ContextSearch(SearchPhase):
         """Return the schedules and the state of the search."""
         traces = super().traces(step) | {
             "entropy_weight": self._entropy_weight(step),
-            "fixed": sum(bool(choice.fixed) for choice in self.supergraph),
+            "fixed": sum(choice.decided is not None for choice in self.supergraph),
         }
         if self.cost is not None:
             traces["cost"] = float(self.cost.expected(self.supergraph).detach())

@@ -19,7 +19,8 @@ from atrc.search import supergraph
 from atrc.training import processes
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
-from atrc.training.phase import SearchPhase, TrainPhase
+from atrc.training.phase import TrainPhase
+from atrc.training.search_phases import ContextSearch
 from atrc.training.recipe import Recipe
 
 SIZE = (65, 97)
@@ -52,7 +53,7 @@ def make_phase(tasks, device, *, search):
         make = supergraph(names) if search else lambda channels: ATRC(genotype, channels)
         network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make)
     recompute(network, default_recompute(network))
-    return (SearchPhase if search else TrainPhase)(network, Recipe())
+    return (ContextSearch if search else TrainPhase)(network, Recipe())
 
 
 def labels(tasks, device):

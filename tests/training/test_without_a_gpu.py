@@ -20,8 +20,8 @@ from atrc.training import processes
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
 from atrc.training.phase import TrainPhase
-from atrc.training.search_phases import ContextSearch
 from atrc.training.recipe import Recipe
+from atrc.training.search_phases import ContextSearch
 
 SIZE = (65, 97)
 

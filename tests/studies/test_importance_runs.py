@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import random
+from unittest import mock
 
 import pytest
 import torch
@@ -220,6 +222,23 @@ def test_the_scatter_names_important_blocks_and_the_correlation():
     assert texts(figure) == ["semseg \N{LEFTWARDS ARROW} semseg"]
     assert figure.axes[0].get_title(loc="left") == "ATRC: r = 0.58, 4 blocks"
     assert describe_contexts(["local"]) == "local"
+
+
+def test_names_in_the_scatter_cover_no_block_and_no_other_name():
+    tasks = ["semseg", "human_parts", "sal", "normals", "edge"]
+    pairs = list(itertools.product(tasks, tasks))
+    values = random.Random(0)
+    row = RowImportance("ATRC", [0, 1, 2], [], None, {pair: values.choice([0.0, 1 / 3, 1.0]) for pair in pairs}, 3)
+    table = {pair: (values.uniform(0, 2), values.uniform(0, 0.2)) for pair in pairs}
+    with styled(), mock.patch.object(RowImportance, "table", table):
+        figure = draw_reliability(row)
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        names = [text.get_window_extent() for text in axes.texts]
+    points = axes.transData.transform([(100 * row.agreement[pair], table[pair][0]) for pair in pairs])
+    assert len(names) > 5
+    assert not [one for one, other in itertools.combinations(names, 2) if one.overlaps(other)]
+    assert not any(name.contains(*point) for name in names for point in points)
 
 
 def test_mistakes_are_named(tmp_path, nyud_folder, pretended):

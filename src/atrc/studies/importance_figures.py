@@ -22,7 +22,8 @@ LEAST = 0.01  # importance that may be darkest, the least that is printed [%]
 DARKEST = 0.9  # the colour map's end is almost black
 CELL = 0.47  # width of a block, for the name and the count of its context [in]
 LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
-LOWER = 2.5  # a name this many lines below its block would be taken for another's
+MARKER = 3  # half of a block's marker [px]
+LOWER = 1.5  # a name this many lines below its block would be taken for another's
 
 # p blocks
 
@@ -111,7 +112,7 @@ def draw_reliability(row: RowImportance) -> Figure:
     axes.set_title(fold(f"{row.name}: {found}, {len(table)} blocks", 52), loc="left")
     figure.legend(loc="outside lower center", ncols=2)
     axes.margins(y=0.12)
-    figure.canvas.draw()  # fixes the size that labels are placed by
+    figure.draw_without_rendering()  # fixes the size that labels are placed by
     names = [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in table]
     _label(axes, points, spreads[:, 1], names)
     return figure
@@ -120,8 +121,9 @@ def draw_reliability(row: RowImportance) -> Figure:
 def _label(
     axes: Axes, points: Float[np.ndarray, "p 2"], spreads: Float[np.ndarray, " p"], names: Sequence[str]
 ) -> None:
-    """Write names beside the blocks that matter more than they vary, below other names, if there is room."""
+    """Write names beside the blocks that matter more than they vary, below other names, where they cover no block."""
     boxes: list[Bbox] = []
+    bars = [_bar(axes, x, y, spread) for (x, y), spread in zip(points, spreads, strict=True)]
     for i in np.argsort(-points[:, 1]):
         x, y = points[i]
         if y <= max(spreads[i], LABELLED * points[:, 1].max()):
@@ -130,11 +132,19 @@ def _label(
         label = axes.annotate(
             names[i], (x, y), (side, 0), textcoords="offset points", ha=align, va="center", color=GREY
         )
+        label.set_in_layout(False)  # or the axes would give way, and the blocks move
         place = box = label.get_window_extent()
         while covered := [other for other in boxes if box.overlaps(other)]:
             box = box.translated(0, min(other.y0 for other in covered) - box.y1 - 1)
-        if place.y0 - box.y0 > LOWER * place.height:
+        if place.y0 - box.y0 > LOWER * place.height or box.count_overlaps(bars):
             label.remove()
             continue
         label.xyann = (side, (box.y0 - place.y0) * 72 / axes.figure.dpi)
         boxes.append(box)
+
+
+def _bar(axes: Axes, x: float, y: float, spread: float) -> Bbox:
+    """Return where a block is drawn: its marker and error bar, in pixels."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox(axes.transData.transform([(x, y - spread), (x, y + spread)])).padded(MARKER)

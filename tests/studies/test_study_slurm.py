@@ -11,7 +11,7 @@ from atrc.studies import slurm
 from atrc.studies.cells import Cell
 from atrc.studies.plan import plan, save_study
 from atrc.studies.runner import Run
-from atrc.studies.slurm import SlurmExecutor, SlurmQueue, job_file
+from atrc.studies.slurm import CellJob, SlurmExecutor, SlurmQueue, job_file
 from atrc.studies.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from tiny_study import run, write_study
@@ -81,7 +81,7 @@ def test_the_options_reach_sbatch(cluster, tmp_path):
     for option in (*wanted, "mem=32GB", "account=v", "job-name='atrc a, seed 0'"):
         assert f"#SBATCH --{option}\n" in batch
     assert "srun --unbuffered" in batch
-    assert " --cpus-per-task=6 " in batch.split("srun ")[1]
+    assert " --kill-on-bad-exit=1 --cpus-per-task=6 " in batch.split("srun ")[1]
     assert "OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}" in batch
 
 
@@ -92,6 +92,15 @@ def test_gpus_are_asked_for_only_where_they_are_wanted(cluster, tmp_path):
     gpu = {"name": "b", "set": {"accelerator": "gpu", "devices": 2}}
     submit(planned(tmp_path, gpu)[:1], tmp_path, time=5)
     assert "gpus-per-node=2\n" in (cluster / "batch").read_text()
+
+
+def test_a_task_that_fails_says_so_to_srun_and_the_first_reason_stands(tmp_path):
+    cell = planned(tmp_path, ONE)[0]
+    with pytest.raises(SystemExit, match="1"):
+        CellJob(str(cell.folder))()
+    assert "nowhere: not a data set folder" in cell.reason()
+    cell.fail("another process was lost")
+    assert "nowhere" in cell.reason()
 
 
 def test_jobs_go_on_alone_and_are_found_by_the_next_call(cluster, tmp_path):

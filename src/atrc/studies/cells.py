@@ -116,7 +116,9 @@ class Cell:
         return self.failure.read_text(encoding="utf-8").strip() if self.state == "failed" else None
 
     def fail(self, reason: str) -> None:
-        """Note why it failed. Several processes may do so at once."""
+        """Note why it failed. Of several processes the first says it: the others only lost that one."""
+        if self.failure.exists():
+            return
         partial = self.failure.with_name(f"failed.txt.{os.getpid()}.partial")
         partial.write_text(f"{' '.join(reason.split())}\n", encoding="utf-8")
         partial.replace(self.failure)

@@ -28,10 +28,11 @@ class CellJob:
         self.folder = folder
 
     def __call__(self) -> None:
-        """Run it."""
+        """Run it; one task that fails ends the others, which would wait for it."""
         from atrc.studies.work import run_cell
 
-        run_cell(Path(self.folder))
+        if not run_cell(Path(self.folder)):
+            raise SystemExit(1)
 
     def checkpoint(self) -> Any:
         """Return what to queue when the job is preempted or out of time: the cell resumes from its checkpoint."""
@@ -171,6 +172,8 @@ class SlurmExecutor(Executor):
             raise UserError("submitit's local jobs have one process; leave --slurm.cluster out to train on several")
         config = self.config
         wants_gpus = config.gpus or cell.stages[-1].recipe.accelerator in ("gpu", "cuda")
+        # srun takes the number of cores no longer from sbatch
+        cores = [f"--cpus-per-task={config.cpus}"] if config.cpus else []
         given = {
             "name": f"atrc {cell}",
             "timeout_min": config.time,
@@ -181,8 +184,7 @@ class SlurmExecutor(Executor):
             "mem_gb": config.mem,
             "slurm_partition": config.partition,
             "slurm_additional_parameters": config.extra,
-            # srun takes the number of cores no longer from sbatch
-            "slurm_srun_args": [f"--cpus-per-task={config.cpus}"] if config.cpus else None,
+            "slurm_srun_args": ["--kill-on-bad-exit=1", *cores],
             "slurm_setup": ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"],
         }
         return {key: value for key, value in given.items() if value is not None}

@@ -144,9 +144,9 @@ from atrc.backbones import build_backbone
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 
-tasks = nyud_tasks()
-genotype = Genotype.random([task.name for task in tasks], 3)
-assert len(genotype.counts()) == 5, genotype.counts()
+tasks = nyud_tasks()[:3]
+genotype = Genotype.random([task.name for task in tasks], 1)
+assert all(genotype.counts().values()), genotype.counts()
 network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), lambda c: ATRC(genotype, c, dropout=0.0))
 image = torch.rand(2, 3, 33, 49)
 

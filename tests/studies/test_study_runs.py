@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,11 +20,8 @@ from atrc.studies.runner import Run
 from atrc.studies.study import Study
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import read_table
+from forks import fork, wait
 from tiny_study import ALONE, BROKEN, SEARCHED, InProcess, run, write_study
-
-STUDY = """import sys; from pathlib import Path; from atrc.studies.cells import Cell
-from atrc.studies.local import LocalExecutor; from atrc.studies.runner import Run
-Run([Cell.load(Path(sys.argv[1]))], LocalExecutor(1, "cpu"), lambda run: None).run()"""
 
 
 @pytest.fixture(scope="module")
@@ -132,19 +127,20 @@ def test_a_cell_that_needs_several_nodes_is_sent_to_slurm(tmp_path, nyud_folder,
     assert json.loads((tmp_path / "cells.json").read_text())[0]["reason"] == reason
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
 def test_a_study_killed_midway_resumes_as_if_unbroken(tmp_path, nyud_folder):
     file = write_study(tmp_path / "s.yaml", nyud_folder, SEARCHED, steps=6, seeds=(0,))
     (whole,) = run(file, tmp_path / "whole").cells
     study = Study.load(file)
     (broken,) = plan(study, tmp_path / "broken")
     save_study(study, [broken], tmp_path / "broken")
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-c", STUDY, str(broken.folder)]
-    process = subprocess.Popen(command, env=os.environ | threads)
-    while process.poll() is None and rows_logged(broken) < 3:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # of the cell, a process of its own
+    command = ["study", str(file), "--out", str(tmp_path / "broken"), "--jobs", "1"]
+    process = fork(command, tmp_path / "log", threads)
+    while rows_logged(broken) < 3:
+        assert wait(process, 0.02) is None, (tmp_path / "log").read_text()
+    os.kill(process, signal.SIGKILL)
+    assert wait(process, 10) == -signal.SIGKILL
     until = time.monotonic() + 10
     while (left := processes(tmp_path / "broken")) and time.monotonic() < until:
         time.sleep(0.05)

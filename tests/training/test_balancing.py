@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
 import sys
 
 import pytest
@@ -23,6 +21,7 @@ from atrc.training.loop import Fit, fit
 from atrc.training.losses import total_loss
 from atrc.training.phase import TrainPhase
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
+from forks import ranks, wait
 
 TASKS = SemanticSegmentation(num_classes=40, weight=2.0), Depth(weight=5.0)
 PAIR = ["semseg", "depth"]
@@ -150,19 +149,17 @@ def test_a_search_can_learn_its_weights_too(tmp_path, nyud_folder):
     assert len(last(tmp_path / "run").training["optimizer"]["members"]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
 def test_two_processes_learn_the_weights_that_one_does_on_the_same_global_batch(tmp_path, nyud_folder):
     one, two = (recipe(tmp_path / n, nyud_folder, "uncertainty", 3) for n in ("one", "two"))
     for what in (one, two):
         what.precision, what.validate_every, what.data.crop = "64", 0, (48, 64)
-    fit(one, progress=False)
     two.devices = 2
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(plain(two.to_dict())))
-    command = [sys.executable, "-m", "atrc", "train", "--config", str(tmp_path / "c.yaml")]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
+    with ranks(["train", "--config", str(tmp_path / "c.yaml")], tmp_path) as processes:
+        fit(one, progress=False)
+        ended = [wait(process, 300) for process in processes]
+    assert ended == [0, 0], (tmp_path / "rank0.log").read_text() + (tmp_path / "rank1.log").read_text()
     for task in PAIR:
         assert weights(tmp_path / "two", task) == pytest.approx(weights(tmp_path / "one", task), rel=1e-6)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from atrc.training.folder import read_table
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.search_phases import ContextSearch
+from forks import fork, kill, wait
 
 COLUMNS = ("loss", "semseg", "depth", "normals", "edge")
 
@@ -81,22 +80,24 @@ def test_the_same_seed_gives_the_same_run_with_any_number_of_workers(tmp_path, n
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
 @pytest.mark.parametrize("search", [False, True], ids=["train", "search"])
 def test_a_run_killed_at_any_step_resumes_as_if_unbroken(tmp_path, nyud_folder, search):
     network = {} if search else {"distillation": "atrc", "genotype": "random:1"}  # with dropout; a search has none
-    whole, broken = (recipe(tmp_path / name, nyud_folder, **network) for name in ("whole", "broken"))
-    fit(whole, search=search, progress=False)
-    command = [sys.executable, "-m", "atrc", "search" if search else "train"]
-    command += ["--config", str(write_config(tmp_path / "c.yaml", broken)), "--resume"]
+
+    def start(name: str) -> int:
+        config = write_config(tmp_path / f"{name}.yaml", recipe(tmp_path / name, nyud_folder, **network))
+        return fork(["search" if search else "train", "--config", str(config), "--resume"], tmp_path / "log")
+
+    assert wait(start("whole"), 300) == 0, (tmp_path / "log").read_text()
+    table = tmp_path / "broken/train.csv"
     for rows in (3, 5):  # once between checkpoints, once right behind one
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        table = tmp_path / "broken/train.csv"
-        while process.poll() is None and (not table.exists() or len(read_table(table)) < rows):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = start("broken")
+        while not table.exists() or len(read_table(table)) < rows:
+            assert wait(process, 0.02) is None, (tmp_path / "log").read_text()
+        kill(process)
     assert len(read_table(table)) < 6
-    fit(broken, search=search, resume=True, progress=False)
+    assert wait(start("broken"), 300) == 0, (tmp_path / "log").read_text()
     columns = (*COLUMNS, *(("entropy", "temperature") if search else ()))
     assert curve(tmp_path / "broken", columns) == curve(tmp_path / "whole", columns)
     one, other = (Checkpoint.load(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "broken"))
@@ -132,11 +133,13 @@ def test_two_processes_train_as_one_does_on_the_same_global_batch(tmp_path, nyud
         what.network.dropout = 0.0  # it draws per process
         what.precision, what.data.crop = "64", (48, 64)
         what.data.batch_size = 2  # three images to validate: the processes see two batches and one
-        command = [sys.executable, "-m", "atrc", "train", "--config", str(write_config(tmp_path / "c.yaml", what))]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-        assert done.returncode == 0, done.stderr
+        if devices == 1:
+            fit(what, progress=False)
+        else:  # the command starts the others
+            command = [sys.executable, "-m", "atrc", "train", "--config", str(write_config(tmp_path / "c.yaml", what))]
+            threads = os.environ | {"OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=threads)
+            assert done.returncode == 0, done.stderr
         curves.append(curve(tmp_path / str(devices)))
     for one, two in zip(*curves, strict=True):
         assert two == pytest.approx(one, rel=1e-6)

@@ -8,8 +8,8 @@ from atrc.training.sync_batch_norm import SyncBatchNorm2d, synchronise
 WORLD = 2
 
 
-def _share(rank, path, whole, weight, results):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=WORLD)
+def _share(rank, folder, whole, weight):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
     norm = nn.BatchNorm2d(3).double()
     synchronise(nn.Sequential(norm), "cpu")
     share = whole[rank::WORLD].clone().requires_grad_()
@@ -18,27 +18,26 @@ def _share(rank, path, whole, weight, results):
     grads = [p.grad.clone() for p in norm.parameters()]
     for grad in grads:
         torch.distributed.all_reduce(grad)
-    results[rank] = [output.detach(), share.grad, norm.running_mean, norm.running_var, *grads]
+    torch.save([output.detach(), share.grad, norm.running_mean, norm.running_var, *grads], folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
 def test_two_uneven_processes_equal_one_in_output_statistics_and_gradients(tmp_path):
     whole, weight = torch.randn(2, 5, 3, 4, 6, dtype=torch.float64)
     norm = nn.BatchNorm2d(3).double()
     expected_in = whole.clone().requires_grad_()
     expected = norm(expected_in)
     (expected * weight).sum().backward()
-    with mp.Manager() as manager:
-        results = manager.dict()
-        mp.spawn(_share, (tmp_path / "store", whole, weight, results), WORLD)
-        for rank in range(WORLD):
-            output, grad, mean, variance, *grads = results[rank]
-            torch.testing.assert_close(output, expected[rank::WORLD].detach())
-            torch.testing.assert_close(grad, expected_in.grad[rank::WORLD])
-            torch.testing.assert_close(mean, norm.running_mean)
-            torch.testing.assert_close(variance, norm.running_var)
-            for ours, theirs in zip(grads, norm.parameters(), strict=True):
-                torch.testing.assert_close(ours, theirs.grad)
+    mp.start_processes(_share, (tmp_path, whole, weight), WORLD, start_method="fork")
+    for rank in range(WORLD):
+        output, grad, mean, variance, *grads = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(output, expected[rank::WORLD].detach())
+        torch.testing.assert_close(grad, expected_in.grad[rank::WORLD])
+        torch.testing.assert_close(mean, norm.running_mean)
+        torch.testing.assert_close(variance, norm.running_var)
+        for ours, theirs in zip(grads, norm.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs.grad)
 
 
 @pytest.fixture

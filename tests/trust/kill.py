@@ -9,30 +9,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 from PIL import Image
 from runs import same_run, tiny
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import atrc.app.scoring
 import atrc.training.loop  # noqa: F401  # here, not in every process
-from atrc.app.cli import main as run_atrc
 from atrc.data.rooms import render_room
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.folder import plain, read_table
+from forks import fork, kill, wait
 
 ROOMS = ["--train", "6", "--val", "3", "--size", "[48,64]", "--workers", "1"]
 KILLS = {"data": 8, "search": 8, "train": 8, "evaluate": 4, "study": 6, "export": 4}
@@ -103,9 +101,11 @@ def _torment(phase: Phase, root: Path, kills: int, chance: random.Random) -> Tal
     began, whole, broken = time.monotonic(), root / "whole" / phase.name, root / "broken" / phase.name
     tally = Tally(_whole(phase, root, whole))
     while tally.kills < kills or not tally.finished:
-        process = _start(phase.command(broken), root / "broken.cache", root / f"{phase.name}.log")
+        process = fork(phase.command(broken), root / f"{phase.name}.log", _cache(root / "broken.cache"))
         last = tally.kills == kills
-        status = _wait(process, LONGEST if last else chance.uniform(0.0, tally.unbroken_s))
+        status = wait(process, LONGEST if last else chance.uniform(0.0, tally.unbroken_s))
+        if status is None:
+            kill(process)
         if status is None and not last:
             tally.kills += 1
             for file in _files(broken):
@@ -126,46 +126,15 @@ def _torment(phase: Phase, root: Path, kills: int, chance: random.Random) -> Tal
 def _whole(phase: Phase, root: Path, whole: Path) -> float:
     """Run it unbroken; return the time that it took [s]."""
     began = time.monotonic()
-    status = _wait(_start(phase.command(whole), root / "whole.cache", root / f"{phase.name}.log"), LONGEST)
-    if status != 0:
+    process = fork(phase.command(whole), root / f"{phase.name}.log", _cache(root / "whole.cache"))
+    if (status := wait(process, LONGEST)) != 0:
         raise SystemExit(f"{phase.name}: unbroken, it ends with {status}; see {root / phase.name}.log")
     return round(time.monotonic() - began, 1)
 
 
-def _start(command: list[str], cache: Path, log: Path) -> int:
-    """Fork a process that runs `atrc COMMAND`, with its own cache of compiled kernels."""
-    if process := os.fork():
-        return process
-    status = 70
-    try:
-        os.setsid()
-        os.environ.update(XDG_CACHE_HOME=str(cache), OMP_NUM_THREADS="1")
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        torch.set_num_threads(1)
-        run_atrc(command)
-        status = 0
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def _wait(process: int, seconds: float) -> int | None:
-    """Return the exit status of a process, None if it had not ended by then and was killed."""
-    until = time.monotonic() + seconds
-    while True:
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > until:
-            os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            return None
-        time.sleep(0.005)
+def _cache(folder: Path) -> dict[str, str]:
+    """Give a process its own cache of compiled kernels."""
+    return {"XDG_CACHE_HOME": str(folder)}
 
 
 READERS: dict[str, Callable[[Path], object]] = {

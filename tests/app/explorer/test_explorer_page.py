@@ -1,5 +1,7 @@
 """The page, in a browser: what a visitor does, and what is seen then."""
 
+import threading
+
 import pytest
 
 from atrc.app.explorer.held import Held
@@ -152,6 +154,27 @@ def test_an_opened_photograph_is_shown_and_nobody_else_sees_it(page, browser, ad
     other.close()
 
 
+def test_a_photograph_that_arrives_after_another_was_chosen_is_not_opened(page, explorer, tmp_path, monkeypatch):
+    (tmp_path / "mine.png").write_bytes(encoded(scene(52)))
+    chosen, arrived, add = threading.Event(), threading.Event(), explorer.add
+
+    def slow(content):
+        chosen.wait(20)
+        arrived.set()
+        return add(content)
+
+    monkeypatch.setattr(explorer, "add", slow)
+    page.choose_file("#file", tmp_path / "mine.png")
+    page.wait("document.querySelector('#message').textContent.startsWith('Sending')")
+    page.click("#examples li:nth-child(2) button")
+    chosen.set()
+    page.wait(f"{STATE}.image === 'example-1' && {QUIET}")
+    assert arrived.wait(20)
+    page.run("new Promise(done => setTimeout(done, 500))")
+    page.wait(QUIET)
+    assert page.run(STATE)["image"] == "example-1"
+
+
 def test_a_dropped_photograph_is_shown(page):
     code = """(async () => {
         const canvas = Object.assign(document.createElement("canvas"), {width: 30, height: 20});
@@ -270,6 +293,13 @@ def test_legends_stay_under_their_photograph(page, width):
         end = page.run("document.querySelector('.predictions').getBoundingClientRect().right")
         ticks = "[...document.querySelector('.legend').querySelectorAll('.tick')]"
         assert page.run(f"Math.max(...{ticks}.map(tick => tick.getBoundingClientRect().right))") <= end
+
+
+def test_titles_of_maps_do_not_run_into_each_other(page):
+    page.emulate(360, 800, phone=True)
+    wide = "[...document.querySelectorAll('.panel .title')].filter(title => title.scrollWidth > title.clientWidth)"
+    page.run("document.querySelectorAll('.others .title b').forEach(b => (b.textContent = 'human_parts_of_it'))")
+    assert page.run(f"{wide}.map(title => title.textContent)") == []
 
 
 def test_dark_mode_is_dark(page):

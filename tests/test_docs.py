@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,7 +15,9 @@ import yaml
 
 from atrc.app.cli import VERBS, expand, make_parser
 from atrc.studies.style import CONTEXT_COLOURS
+from chromium import browsing, find_chromium
 
+CHROMIUM = find_chromium()
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = {page.relative_to(DOCS).as_posix(): page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md"))}
@@ -135,6 +138,31 @@ def test_a_reference_page_lists_every_public_module_of_its_package():
     assert packages - set(documented) == {"atrc.app"}  # the command line has a page of its own
 
 
+def test_what_the_site_and_the_package_need_is_not_ignored_by_git():
+    assert [name for name in (*SITE["extra_css"], *SITE["extra"]["polyfills"]) if not (DOCS / name).is_file()] == []
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    command = ["git", "status", "--porcelain", "--ignored", "docs", "src"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    ignored = [line[3:] for line in done.stdout.splitlines() if line.startswith("!!")]
+    assert [name for name in ignored if "__pycache__" not in name and ".egg-info" not in name] == []
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium or Chrome on the PATH")
+def test_a_worker_runs_without_a_server(tmp_path):
+    shutil.copy(DOCS / "assets/site/iframe-worker.js", tmp_path)
+    (tmp_path / "worker.js").write_text('addEventListener("message", (event) => postMessage(2 * event.data));')
+    code = 'const worker = new Worker("worker.js"); worker.addEventListener("message",'
+    code += "(event) => (document.title = event.data)); worker.postMessage(21);"
+    page = f'<head><script src="iframe-worker.js"></script></head><body><script>{code}</script></body>'
+    (tmp_path / "index.html").write_text(page)
+    with browsing(CHROMIUM) as new_page:
+        opened = new_page()
+        opened.open((tmp_path / "index.html").as_uri())
+        opened.wait("document.title === '42'")
+        assert opened.problems() == []
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("griffe"), reason="needs the docs group: make docs")
 def test_docstrings_become_markdown():
     docstrings = load(DOCS / "hooks/docstrings.py")
@@ -175,6 +203,8 @@ def test_the_site_builds_without_warnings_and_fetches_nothing_from_elsewhere(tmp
         requests = Requests()
         requests.feed(page.read_text(encoding="utf-8"))
         assert [url for url in requests.found if url and "//" in url and not url.startswith("data:")] == [], page
+        local = [url.split("#")[0] for url in requests.found if url and not url.startswith("data:")]
+        assert [url for url in local if not (page.parent / url.lstrip("/")).exists()] == [], page
     for style in tmp_path.rglob("*.css"):
         outside = re.findall(r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text(encoding="utf-8"))
         assert outside == [], style

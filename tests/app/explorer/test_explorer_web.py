@@ -195,7 +195,7 @@ def test_the_page_names_the_limits_and_the_defaults():
     for said in (
         f"{limits.upload // MEGABYTE} MB and {limits.pixels // 10**6} million pixels",
         f"{limits.images // MEGABYTE} MB, features and predictions up to {limits.looks // (1024 * MEGABYTE)} GB",
-        f"beyond {limits.waiting} waiting ones, or {limits.uploads // MEGABYTE} MB of files",
+        f"Beyond {limits.waiting} waiting questions, or {limits.uploads // MEGABYTE} MB of files",
         "`default-src 'self'`",
     ):
         assert said in " ".join(PAGE.split())

@@ -43,9 +43,8 @@ def legend(task: Task) -> dict[str, Any]:
         ticks = [(math.log(m / task.nearest) / span, f"{m:g}") for m in _METRES if task.nearest <= m <= task.farthest]
         return _bar(task, ramp, ticks, "m")
     if isinstance(task, Boundaries | Saliency):
-        what = "boundary" if isinstance(task, Boundaries) else "salient"
         ramp = np.linspace(0, 1, STOPS, dtype=np.float32)
-        return _bar(task, ramp, [(0.0, "0"), (0.5, "50"), (1.0, "100")], f"% {what}")
+        return _bar(task, ramp, [(0.0, "0"), (0.5, "50"), (1.0, "100")], "%")
     return {"kind": "ball"} if isinstance(task, SurfaceNormals) else {"kind": "none"}
 
 

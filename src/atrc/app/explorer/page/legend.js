@@ -31,5 +31,5 @@ export function drawLegend(model, task, present) {
   if (legend.kind === "bar") return bar(legend);
   if (legend.kind !== "ball") return make("div");
   const picture = make("img", { src: ballUrl(model, task.name), alt: "", width: 72, height: 72 });
-  return make("div", { className: "ball" }, picture, make("p", {}, "a ball, painted in the same way: its left side faces left"));
+  return make("div", { className: "ball" }, picture, make("p", {}, "a ball in the same colours: its left side faces left"));
 }

@@ -7,6 +7,7 @@ export class Photos {
   // open(id) is told the photograph that was chosen; say(text, isError) shows a message
   constructor({ examples, upload }, open, say) {
     Object.assign(this, { examples, most: upload, open, say });
+    this.turn = 0; // of what is chosen: a file that arrives after the visitor has chosen again is not opened
     this.files = new Map(); // by name: the server may let go of one that is looked at again
     find("#file").addEventListener("change", (event) => this.#take(event.target.files[0]));
     document.addEventListener("paste", (event) => this.#take(event.clipboardData.files[0]));
@@ -25,7 +26,10 @@ export class Photos {
         const picture = make("img", { src: api.photoUrl(id), alt: "", loading: "lazy" });
         const button = make("button", { type: "button", title, "aria-label": title }, picture);
         button.dataset.id = id;
-        button.addEventListener("click", () => this.open(id));
+        button.addEventListener("click", () => {
+          this.turn++;
+          this.open(id);
+        });
         return make("li", {}, button);
       }),
     );
@@ -51,10 +55,12 @@ export class Photos {
   async #take(file) {
     if (!file) return;
     find("#file").value = ""; // so that the same file can be chosen again
+    const turn = ++this.turn;
     try {
-      this.open(await this.#send(file));
+      const id = await this.#send(file);
+      if (turn === this.turn) this.open(id);
     } catch (error) {
-      this.say(error.message.replace("this file", file.name || "the picture"), true);
+      if (turn === this.turn) this.say(error.message.replace("this file", file.name || "the picture"), true);
     }
   }
 

@@ -99,6 +99,7 @@ export class View {
     parts.tasks.style.setProperty("--ratio", photo.size[1] / photo.size[0]);
     parts.tasks.querySelectorAll("img").forEach((thumb, i) => (thumb.src = this.#painted(this.model.tasks[i].name)));
     this.found = null;
+    for (const panel of this.panels.values()) panel.element.remove(); // those of the photograph before
     this.panels.clear();
     if (!this.look.contexts) {
       parts.attention.replaceChildren(make("p", { className: "alone" }, this.model.message));

@@ -101,6 +101,10 @@ def test_patterns_that_the_shell_left_alone_are_expanded(tmp_path):
     assert names([tmp_path / "**/*.jpg"])[0] == ["1", "3"]
     picture(tmp_path / "[odd].jpg")
     assert names([tmp_path / "[odd].jpg"])[0] == ["[odd]"]
+    for name in (".hidden.jpg", ".cache/4.jpg"):
+        picture(tmp_path / name)
+    assert names([tmp_path / "**/*.jpg"])[0] == ["[odd]", "1", "3"]
+    assert names([tmp_path / ".[a-z]*/*.jpg", tmp_path / ".h*.jpg"])[0] == ["4", ".hidden"]
 
 
 def test_earlier_predictions_inside_the_folder_are_no_input(tmp_path):
@@ -109,6 +113,21 @@ def test_earlier_predictions_inside_the_folder_are_no_input(tmp_path):
     assert names([tmp_path], tmp_path / "out")[0] == ["x"]
     with pytest.raises(UserError, match="is the folder of the pictures itself; choose another, it may be inside"):
         names([tmp_path], tmp_path)
+
+
+def test_a_second_run_with_the_same_patterns_predicts_the_same(tmp_path):
+    out = tmp_path / "out"
+    for file in (tmp_path / "x.png", tmp_path / "deep/y.png", out / "sheets/z.png"):
+        picture(file)
+    for pattern in ("**/*.png", "*"):
+        assert names([tmp_path / pattern], out)[0] == ["y", "x"]
+    assert names([out / "*/*.png"], out)[0] == ["z"]  # which was asked for
+    assert names([tmp_path / "*.png"], tmp_path)[0] == ["x"]
+    given = sorted(tmp_path.iterdir())  # what a shell makes of *
+    with pytest.raises(UserError, match="is the folder of the pictures itself"):
+        names(given, out)
+    (out / "predictions.json").touch()
+    assert names(given, out) == (["y", "x"], {f"{out}/": 1})
 
 
 @pytest.mark.parametrize(

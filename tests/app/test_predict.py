@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from atrc.app import predict_writer
+from atrc.app import data_show, predict_writer
 from atrc.app.inputs import Input, find_inputs
 from atrc.app.keys import LINE, draw_key
 from atrc.app.predict import batches, run_predict
@@ -496,6 +496,25 @@ def test_the_key_names_the_classes_that_occur():
     assert tuple(SEMSEG.colours[0].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[2].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[1].tolist()) not in colours(key)
+
+
+@pytest.mark.parametrize("names", [("für", "fär"), ("дом", "дым"), ("ηλί", "ηλύ")])
+def test_names_that_are_not_ascii_can_be_read(names):
+    drawn = []
+    for name in names:  # whose letters would all be the same box
+        task = SemanticSegmentation(num_classes=1, class_names=(name,))
+        sample = {
+            "id": name,
+            "image": torch.zeros(3, 4, 4).byte(),
+            "truth": {},
+            "valid": {"semseg": torch.zeros(4, 4).bool()},
+        }
+        sample["truth"]["semseg"] = torch.zeros(4, 4, dtype=torch.long)
+        key = draw_key(task, np.zeros((1, 1), int), 300)
+        sheet = draw_sheet(np.zeros((4, 4, 3), np.uint8), [], {}, name)
+        drawn.append([np.asarray(picture) for picture in (key, sheet, data_show.draw_sheet([task], [sample]))])
+    for one, other in zip(*drawn, strict=True):
+        assert one.shape != other.shape or (one != other).any()
 
 
 def test_a_key_that_is_too_long_leaves_out_the_smallest_classes():

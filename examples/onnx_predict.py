@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 session = onnxruntime.InferenceSession(sys.argv[1])
 about = session.get_modelmeta().custom_metadata_map
 height, width = session.get_inputs()[0].shape[2:]  # numbers, or their names where any will do
-photo = Image.open(sys.argv[2]).convert("RGB")
+photo = ImageOps.exif_transpose(Image.open(sys.argv[2])).convert("RGB")  # upright
 photo.thumbnail([max(json.loads(about["size"]) or [640])] * 2)  # to about the size that it was trained on
 if isinstance(width, int):
     photo = photo.resize((width, height))

@@ -117,7 +117,9 @@ def test_the_example_predicts_without_torch(mixed, tmp_path):
     example = ROOT / "examples/onnx_predict.py"
     assert len(example.read_text().splitlines()) <= 20
     pixels = np.random.default_rng(0).integers(0, 255, (48, 65, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # as phones save what they took upright
+    Image.fromarray(np.rot90(pixels)).save(tmp_path / "photo.png", exif=exif)
     code = f"import runpy, sys; runpy.run_path({str(example)!r}); sys.exit('torch' in sys.modules)"
     command = [sys.executable, "-c", code, str(path), str(tmp_path / "photo.png")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from atrc.app import predict_writer
+from atrc.app import data_show, predict_writer
 from atrc.app.inputs import Input, find_inputs
 from atrc.app.keys import LINE, draw_key
 from atrc.app.predict import batches, run_predict
@@ -101,6 +101,10 @@ def test_patterns_that_the_shell_left_alone_are_expanded(tmp_path):
     assert names([tmp_path / "**/*.jpg"])[0] == ["1", "3"]
     picture(tmp_path / "[odd].jpg")
     assert names([tmp_path / "[odd].jpg"])[0] == ["[odd]"]
+    for name in (".hidden.jpg", ".cache/4.jpg"):
+        picture(tmp_path / name)
+    assert names([tmp_path / "**/*.jpg"])[0] == ["[odd]", "1", "3"]
+    assert names([tmp_path / ".[a-z]*/*.jpg", tmp_path / ".h*.jpg"])[0] == ["4", ".hidden"]
 
 
 def test_earlier_predictions_inside_the_folder_are_no_input(tmp_path):
@@ -109,6 +113,21 @@ def test_earlier_predictions_inside_the_folder_are_no_input(tmp_path):
     assert names([tmp_path], tmp_path / "out")[0] == ["x"]
     with pytest.raises(UserError, match="is the folder of the pictures itself; choose another, it may be inside"):
         names([tmp_path], tmp_path)
+
+
+def test_a_second_run_with_the_same_patterns_predicts_the_same(tmp_path):
+    out = tmp_path / "out"
+    for file in (tmp_path / "x.png", tmp_path / "deep/y.png", out / "sheets/z.png"):
+        picture(file)
+    for pattern in ("**/*.png", "*"):
+        assert names([tmp_path / pattern], out)[0] == ["y", "x"]
+    assert names([out / "*/*.png"], out)[0] == ["z"]  # which was asked for
+    assert names([tmp_path / "*.png"], tmp_path)[0] == ["x"]
+    given = sorted(tmp_path.iterdir())  # what a shell makes of *
+    with pytest.raises(UserError, match="is the folder of the pictures itself"):
+        names(given, out)
+    (out / "predictions.json").touch()
+    assert names(given, out) == (["y", "x"], {f"{out}/": 1})
 
 
 @pytest.mark.parametrize(
@@ -477,6 +496,25 @@ def test_the_key_names_the_classes_that_occur():
     assert tuple(SEMSEG.colours[0].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[2].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[1].tolist()) not in colours(key)
+
+
+@pytest.mark.parametrize("names", [("für", "fär"), ("дом", "дым"), ("ηλί", "ηλύ")])
+def test_names_that_are_not_ascii_can_be_read(names):
+    drawn = []
+    for name in names:  # whose letters would all be the same box
+        task = SemanticSegmentation(num_classes=1, class_names=(name,))
+        sample = {
+            "id": name,
+            "image": torch.zeros(3, 4, 4).byte(),
+            "truth": {},
+            "valid": {"semseg": torch.zeros(4, 4).bool()},
+        }
+        sample["truth"]["semseg"] = torch.zeros(4, 4, dtype=torch.long)
+        key = draw_key(task, np.zeros((1, 1), int), 300)
+        sheet = draw_sheet(np.zeros((4, 4, 3), np.uint8), [], {}, name)
+        drawn.append([np.asarray(picture) for picture in (key, sheet, data_show.draw_sheet([task], [sample]))])
+    for one, other in zip(*drawn, strict=True):
+        assert one.shape != other.shape or (one != other).any()
 
 
 def test_a_key_that_is_too_long_leaves_out_the_smallest_classes():

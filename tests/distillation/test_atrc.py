@@ -1,3 +1,4 @@
+import jaxtyping
 import pytest
 import torch
 
@@ -86,3 +87,19 @@ def test_mistakes_are_named(features, regions):
         ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, {"a": regions["a"]})
     with pytest.raises(UserError, match="needs make_block"):
         ATRC(SearchSpace(TASKS), C)
+
+
+@pytest.mark.parametrize(
+    ("what", "task", "shape", "said"),
+    [
+        ("features", "b", (B, C - 1, H, W), r"features of 'b' have shape \(2, 7, 5, 6\), not \(b, 8, h, w\) with"),
+        ("features", "a", (C, H, W), r"features of 'a' have shape \(8, 5, 6\), not"),
+        ("features", "b", (B, C, H, W + 1), "h and w those of the features of 'a'"),
+        ("regions", "b", (B, 4, 2 * H, 2 * W), r"regions of 'b' have shape \(2, 4, 10, 12\), not \(b, regions, h, w\)"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named(features, regions, monkeypatch, what, task, shape, said):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is outside of tests
+    {"features": features, "regions": regions}[what][task] = torch.randn(shape)
+    with pytest.raises(UserError, match=said):
+        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, regions)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from atrc.app.keys import font
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
@@ -66,12 +67,13 @@ def draw_sheet(tasks: Sequence[Task], samples: Sequence[Sample]) -> Image.Image:
     sheet = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(["image", *map(_title, tasks)]):
-        draw.text((GAP + column * (CELL + GAP), GAP), title, INK, _font())
+        draw.text((GAP + column * (CELL + GAP), GAP), title, INK, font(title, FONT))
     y = GAP + LINE
     for row, sample in zip(rows, samples, strict=True):
         sheet.paste(row, (GAP, y))
         h, w = sample["image"].shape[-2:]
-        draw.text((GAP, y + row.height + 2), f"{sample['id']}  {h}x{w}", FAINT, _font())
+        caption = f"{sample['id']}  {h}x{w}"
+        draw.text((GAP, y + row.height + 2), caption, FAINT, font(caption, FONT))
         y += row.height + LINE + GAP
     for legend in legends:
         sheet.paste(legend, (GAP, y))
@@ -91,7 +93,7 @@ def _row(tasks: Sequence[Task], sample: Sample) -> Image.Image:
     draw = ImageDraw.Draw(row)
     for column, task in enumerate(tasks, 1):
         if not sample["valid"][task.name].any():
-            draw.text((column * (CELL + GAP) + CELL / 2, size[1] / 2), "no label", INK, _font(), "mm")
+            draw.text((column * (CELL + GAP) + CELL / 2, size[1] / 2), "no label", INK, font(size=FONT), "mm")
     return row
 
 
@@ -117,19 +119,14 @@ def _title(task: Task) -> str:
 def _legend(task: Task, width: int) -> Image.Image | None:
     if not isinstance(task, SemanticSegmentation) or not task.class_names or task.num_classes > CLASSES:
         return None
-    font = _font()
-    entry = max(int(font.getlength(name)) for name in task.class_names) + 2 * LINE
+    entry = max(int(font(name, FONT).getlength(name)) for name in task.class_names) + 2 * LINE
     columns = max(1, width // entry)
     lines = math.ceil(task.num_classes / columns)
     legend = Image.new("RGB", (width, LINE * (lines + 1)), PAPER)
     draw = ImageDraw.Draw(legend)
-    draw.text((0, 2), task.name, INK, font)
+    draw.text((0, 2), task.name, INK, font(task.name, FONT))
     for index, (name, colour) in enumerate(zip(task.class_names, task.colours.tolist(), strict=True)):
         x, y = index % columns * entry, LINE * (1 + index // columns)
         draw.rectangle((x, y + 3, x + LINE - 8, y + LINE - 5), tuple(colour), FAINT)
-        draw.text((x + LINE - 2, y + 2), name, INK, font)
+        draw.text((x + LINE - 2, y + 2), name, INK, font(name, FONT))
     return legend
-
-
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(FONT)

@@ -6,12 +6,14 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
 from atrc.data.images import SUFFIXES
 from atrc.errors import UserError
 
+INDEX = "predictions.json"  # in every folder of predictions
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
@@ -34,7 +36,7 @@ class Input(NamedTuple):
 
 
 def find_inputs(given: Sequence[str], out: Path) -> tuple[list[Input], Counter[str]]:
-    """Find photographs and videos; of a folder, all inside and below it, hidden files and `out` aside.
+    """Find photographs and videos; of folders and patterns, hidden files and earlier predictions in `out` aside.
 
     Args:
         given: Files, folders, or patterns such as "photos/**/*.jpg".
@@ -50,7 +52,11 @@ def find_inputs(given: Sequence[str], out: Path) -> tuple[list[Input], Counter[s
         raise UserError("nothing given: name pictures, folders or videos")
     found: dict[Path, Input] = {}
     others: Counter[str] = Counter()
-    for path in [path for text in given for path in _expanded(text)]:
+    paths = [path for text in given for path in _expanded(text, out)]
+    for path in paths:
+        if len(paths) > 1 and _real(path) == _real(out) and (out / INDEX).is_file():  # so a shell expands `*`
+            others[f"{path}/"] += 1
+            continue
         for file, name in _below(path, out) if path.is_dir() else [(path, path.name)]:
             if path.is_dir() and file.suffix.lower() not in (*SUFFIXES, *VIDEOS):
                 others[file.suffix.lower() or file.name] += 1
@@ -66,7 +72,7 @@ def describe_others(others: Counter[str]) -> str:
     return f"passed over: {_count(others)}" if others else ""
 
 
-def _expanded(text: str) -> list[Path]:
+def _expanded(text: str, out: Path) -> list[Path]:
     path = Path(text)
     if path.exists():
         return [path]
@@ -74,9 +80,20 @@ def _expanded(text: str) -> list[Path]:
         matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
     except (ValueError, NotImplementedError):  # not a pattern
         matches = []
+    own = _real(out)
+    if own not in map(_real, path.parents):  # or the pattern asks for what is in it
+        matches = [match for match in matches if not _real(match).is_relative_to(own)]
+    matches = [match for match in matches if not _is_hidden(match, path)]
     if not matches:
         raise UserError(f"{text}: no such file or folder")
     return matches
+
+
+def _is_hidden(match: Path, pattern: Path) -> bool:
+    """Tell whether a match has a hidden part that the pattern does not ask for, as shells have it."""
+    asked = [part for part in pattern.parts if part.startswith(".")]
+    hidden = [part for part in match.parts if part.startswith(".")]
+    return not all(any(fnmatch(part, one) for one in asked) for part in hidden)
 
 
 def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:

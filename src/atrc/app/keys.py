@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
@@ -43,9 +45,16 @@ def draw_key(task: Task, decoded: Shaped[np.ndarray, "*_ h w"], width: int, line
     return key
 
 
-def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font of keys and titles."""
-    return ImageFont.load_default(FONT)
+def font(text: str = "", size: int = FONT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of a key or a title: Pillow's own knows ASCII alone, Matplotlib's many scripts."""
+    return ImageFont.load_default(size) if text.replace("…", "").isascii() else _many_scripts(size)
+
+
+@cache
+def _many_scripts(size: int) -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size - 1)  # which is wider
 
 
 def _class_key(task: SemanticSegmentation, decoded: np.ndarray, width: int, lines: int | None) -> Image.Image:
@@ -62,7 +71,9 @@ def _class_key(task: SemanticSegmentation, decoded: np.ndarray, width: int, line
         for x, text, colour in row:
             if colour:
                 draw.rectangle((x, LINE * i + 3, x + 11, LINE * i + 14), colour, FAINT)
-            draw.text((x + (16 if colour else 0), LINE * i + LINE / 2), text, INK if colour else FAINT, font(), "lm")
+            draw.text(
+                (x + (16 if colour else 0), LINE * i + LINE / 2), text, INK if colour else FAINT, font(text), "lm"
+            )
     return key
 
 
@@ -76,7 +87,7 @@ def _flow(task: SemanticSegmentation, classes: list[int], width: int, last: str 
     x = 0
     for text, colour in [*entries, *([(last, None)] if last else [])]:
         text = _cut(text, width - 16)
-        needed = math.ceil(font().getlength(text)) + (16 if colour else 0)
+        needed = math.ceil(font(text).getlength(text)) + (16 if colour else 0)
         if rows[-1] and x + needed > width:
             rows.append([])
             x = 0
@@ -86,7 +97,7 @@ def _flow(task: SemanticSegmentation, classes: list[int], width: int, last: str 
 
 
 def _cut(text: str, width: int) -> str:
-    while len(text) > 1 and font().getlength(text) > width:
+    while len(text) > 1 and font(text).getlength(text) > width:
         text = text[:-2] + "…"
     return text
 

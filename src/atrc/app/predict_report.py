@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atrc.app.inputs import Input
+from atrc.app.inputs import INDEX, Input
 from atrc.app.predict_files import Size, replacing
 from atrc.errors import UserError
 from atrc.tasks import SemanticSegmentation, Task, tasks_to_dicts
-
-INDEX = "predictions.json"
 
 
 class Report:

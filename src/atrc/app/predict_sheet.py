@@ -69,7 +69,7 @@ def _cell(
     picture = picture.resize(size, Image.Resampling.BOX if size[0] < picture.width else enlarged)
     cell = Image.new("RGB", (width, LINE + size[1] + GAP + LINES * LINE), PAPER)
     draw = ImageDraw.Draw(cell)
-    draw.text((0, 0), title, INK, font())
+    draw.text((0, 0), title, INK, font(title))
     cell.paste(picture, (0, LINE))
     if min(size) > 2 * GAP:
         draw.rectangle((0, LINE, size[0] - 1, LINE + size[1] - 1), None, FAINT)
@@ -84,7 +84,7 @@ def _grid(cells: Sequence[Image.Image], title: str) -> Image.Image:
     rows = math.ceil(len(cells) / columns)
     top = GAP + (LINE if title else 0)
     sheet = Image.new("RGB", (2 * GAP + columns * (w + 2 * GAP) - 2 * GAP, top + rows * (h + GAP)), PAPER)
-    ImageDraw.Draw(sheet).text((GAP, GAP), title, FAINT, font())
+    ImageDraw.Draw(sheet).text((GAP, GAP), title, FAINT, font(title))
     for i, cell in enumerate(cells):
         sheet.paste(cell, (GAP + i % columns * (w + 2 * GAP), top + i // columns * (h + GAP)))
     return sheet

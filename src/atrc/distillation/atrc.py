@@ -59,7 +59,7 @@ class ATRC(Distillation):
             UserError: A search space without `make_block`, or no channels.
         """
         super().__init__()
-        self.genotype = genotype
+        self.genotype, self.channels = genotype, channels
         self.label_tasks = genotype.label_tasks
         attention_channels = attention_channels or max(1, channels // 2)
         if min(channels, attention_channels) < 1:
@@ -90,7 +90,7 @@ class ATRC(Distillation):
             regions: Logits over the label regions of the tasks in `genotype.label_tasks`: A_n.
 
         Raises:
-            UserError: Features or regions of a task are missing.
+            UserError: Features or regions of a task are missing, or their shapes do not fit.
         """
         densities = self._densities(features, regions)
         terms = {target: self._terms(target) for target in self.rows}
@@ -173,6 +173,19 @@ class ATRC(Distillation):
             if task not in regions:
                 given = ", ".join(regions) or "none"
                 raise UserError(f"the genotype uses the label regions of '{task}'; got regions of: {given}")
+        self._check_shapes(features, regions)
+
+    def _check_shapes(self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
+        first = self.genotype.targets[0]
+        given = (*self.genotype.targets, *self.genotype.sources)
+        asked: list[tuple[str, str, Tensor, int | None]]
+        asked = [("features", task, features[task], self.channels) for task in given]
+        asked += [("regions", task, regions[task], None) for task in self.label_tasks]
+        b, _, *grid = features[first].shape
+        for what, task, x, channels in asked:
+            if x.dim() != 4 or channels not in (None, x.shape[1]) or (x.shape[0], *x.shape[2:]) != (b, *grid):
+                wanted = f"(b, {channels or 'regions'}, h, w) with b, h and w those of the features of '{first}'"
+                raise UserError(f"{what} of '{task}' have shape {tuple(x.shape)}, not {wanted}")
 
 
 class _Row(nn.Module):

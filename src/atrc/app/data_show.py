@@ -16,7 +16,7 @@ from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
-from atrc.tasks import Depth, SemanticSegmentation, Task
+from atrc.tasks import PROBABILITY, Bar, SemanticSegmentation, Task
 
 # h w cell, H W sheet
 
@@ -113,7 +113,9 @@ def hatching(valid: Bool[np.ndarray, "h w"]) -> Picture:
 
 
 def _title(task: Task) -> str:
-    return f"{task.name}  {task.nearest:g} to {task.farthest:g} m" if isinstance(task, Depth) else task.name
+    if not isinstance(task.key, Bar) or task.key == PROBABILITY:
+        return task.name
+    return f"{task.name}  {task.key.low:g} to {task.key.high:g} {task.key.unit}"
 
 
 def _legend(task: Task, width: int) -> Image.Image | None:

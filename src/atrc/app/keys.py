@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image, ImageDraw, ImageFont
 
-from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals, Task
+from atrc.tasks import Bar, Task
 
 # h w picture
 
@@ -30,17 +30,12 @@ def draw_key(task: Task, decoded: Shaped[np.ndarray, "*_ h w"], width: int, line
         width: Width of the key [px].
         lines: Height in lines of text, which cuts the list of classes; by default it is as high as it needs to be.
     """
-    if isinstance(task, SemanticSegmentation):
+    if task.key == "classes":
         return _class_key(task, decoded, width, lines)
     key = Image.new("RGB", (width, LINE * (lines or LINES)), PAPER)
-    if isinstance(task, Depth):
-        ticks = {value: f"{value:g}" for value in _ticks(task.nearest, task.farthest)}
-        ramp = np.geomspace(task.nearest, task.farthest, max(2, width - 2 * GAP))
-        _draw_bar(key, task, ramp, {math.log(value): text for value, text in ticks.items()}, "m", np.log(ramp))
-    elif isinstance(task, Boundaries | Saliency):
-        ramp = np.linspace(0, 1, max(2, width - 2 * GAP))
-        _draw_bar(key, task, ramp, {0.0: "0", 0.5: "0.5", 1.0: "1"}, "probability", ramp)
-    elif isinstance(task, SurfaceNormals):
+    if isinstance(task.key, Bar):
+        _draw_bar(key, task, task.key)
+    elif task.key == "directions":
         _draw_ball(key, task)
     return key
 
@@ -57,8 +52,8 @@ def _many_scripts(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size - 1)  # which is wider
 
 
-def _class_key(task: SemanticSegmentation, decoded: np.ndarray, width: int, lines: int | None) -> Image.Image:
-    counts = np.bincount(decoded.ravel(), minlength=task.num_classes)
+def _class_key(task: Task, decoded: np.ndarray, width: int, lines: int | None) -> Image.Image:
+    counts = np.bincount(decoded.ravel(), minlength=task.regions)
     present = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist()
     rows = _flow(task, sorted(present), width)
     kept = len(present)
@@ -80,9 +75,9 @@ def _class_key(task: SemanticSegmentation, decoded: np.ndarray, width: int, line
 Entry = tuple[int, str, tuple[int, int, int] | None]  # where it begins [px], its text, its colour
 
 
-def _flow(task: SemanticSegmentation, classes: list[int], width: int, last: str = "") -> list[list[Entry]]:
+def _flow(task: Task, classes: list[int], width: int, last: str = "") -> list[list[Entry]]:
     """Break the entries of a key into lines."""
-    entries = [(task.region_names[k], tuple(task.colours[k].tolist())) for k in classes]
+    entries = [(task.region_names[k], tuple(task.region_colours[k].tolist())) for k in classes]
     rows: list[list[Entry]] = [[]]
     x = 0
     for text, colour in [*entries, *([(last, None)] if last else [])]:
@@ -102,27 +97,30 @@ def _cut(text: str, width: int) -> str:
     return text
 
 
-def _draw_bar(
-    key: Image.Image, task: Task, ramp: np.ndarray, ticks: dict[float, str], unit: str, scale: np.ndarray
-) -> None:
-    """Draw a colour bar with ticks at values of `scale`, and leave out ticks that would touch."""
-    bar = Image.fromarray(task.colour(ramp[None].astype(np.float32))).resize((len(ramp), BAR), Image.Resampling.NEAREST)
-    key.paste(bar, (GAP, 2))
+def _draw_bar(key: Image.Image, task: Task, bar: Bar) -> None:
+    """Draw a colour bar with ticks, and leave out ticks that would touch."""
+    length = max(2, key.width - 2 * GAP)
+    painted = Image.fromarray(task.colour(bar.ramp(length)[None]))
+    key.paste(painted.resize((length, BAR), Image.Resampling.NEAREST), (GAP, 2))
     draw = ImageDraw.Draw(key)
-    draw.rectangle((GAP - 1, 1, GAP + len(ramp), BAR + 2), None, FAINT)
+    draw.rectangle((GAP - 1, 1, GAP + length, BAR + 2), None, FAINT)
     edge = -1.0
-    for value, text in ticks.items():
-        share = (value - scale[0]) / (scale[-1] - scale[0])
-        x, half = GAP + share * (len(ramp) - 1), font().getlength(text) / 2
+    for value in _ticks(bar):
+        text = f"{value:g}"
+        x, half = GAP + bar.place(value) * (length - 1), font().getlength(text) / 2
         left = min(max(0.0, x - half), key.width - 2 * half)
         if left > edge:
             draw.line((x, BAR + 2, x, BAR + 5), FAINT)
             draw.text((left, BAR + 6), text, INK, font())
             edge = left + 2 * half + 4
-    draw.text((key.width / 2, BAR + 6 + LINE), unit, FAINT, font(), "ma")
+    draw.text((key.width / 2, BAR + 6 + LINE), bar.unit, FAINT, font(), "ma")
 
 
-def _ticks(low: float, high: float) -> Iterator[float]:
+def _ticks(bar: Bar) -> Iterator[float]:
+    low, high = bar.low, bar.high
+    if not bar.logarithmic:
+        yield from (low, (low + high) / 2, high)
+        return
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
         yield from (nice * 10.0**power for nice in _NICE if low <= nice * 10.0**power * (1 + 1e-9) <= high * (1 + 2e-9))
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from atrc.tasks import Boundaries, Saliency, SemanticSegmentation, Task
+from atrc.tasks import PROBABILITY, Task
 
 # c channels of the prediction, h w the network's image, r rows of the photograph, x its columns
 
@@ -37,9 +37,9 @@ def write_raw(task: Task, logits: Float[Tensor, "c h w"], size: Size, stem: Path
     Returns:
         The file.
     """
-    if isinstance(task, SemanticSegmentation):
+    if task.key == "classes":
         return _write_classes(task, logits, size, Path(f"{stem}.png"))
-    if isinstance(task, Boundaries | Saliency):
+    if task.key == PROBABILITY:
         return _write_probabilities(task, logits, size, Path(f"{stem}.png"))
     return _write_numbers(task, logits, size, Path(f"{stem}.npy"))
 
@@ -70,12 +70,12 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _write_classes(task: SemanticSegmentation, logits: Tensor, size: Size, path: Path) -> Path:
-    small = task.num_classes <= 256
+def _write_classes(task: Task, logits: Tensor, size: Size, path: Path) -> Path:
+    small = task.regions <= 256
     classes = _filled(task, logits, size, np.dtype(np.uint8 if small else np.uint16), lambda decoded: decoded)
     picture = Image.fromarray(classes)
     if small:
-        picture.putpalette(task.colours.tobytes())
+        picture.putpalette(task.region_colours.tobytes())
     return _save(picture, path)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from atrc.app.inputs import INDEX, Input
 from atrc.app.predict_files import Size, replacing
 from atrc.errors import UserError
-from atrc.tasks import SemanticSegmentation, Task, tasks_to_dicts
+from atrc.tasks import Task, tasks_to_dicts
 
 
 class Report:
@@ -126,5 +126,5 @@ def explain(error: Exception) -> str:
 
 
 def _describe(task: Task) -> dict[str, Any]:
-    classes = {"classes": list(task.region_names)} if isinstance(task, SemanticSegmentation) else {}
+    classes = {"classes": list(task.region_names)} if task.key == "classes" else {}
     return {"name": task.name, "kind": tasks_to_dicts([task])[0]["kind"], **classes}

@@ -7,6 +7,7 @@ from typing import Any
 
 from atrc.errors import UserError
 from atrc.tasks.base import Task
+from atrc.tasks.colours import PROBABILITY, Bar
 from atrc.tasks.depth import Depth
 from atrc.tasks.edge import Boundaries
 from atrc.tasks.human_parts import HumanParts
@@ -24,7 +25,9 @@ TASKS: dict[str, type[Task]] = {
 }
 
 __all__ = [
+    "PROBABILITY",
     "TASKS",
+    "Bar",
     "Boundaries",
     "Depth",
     "HumanParts",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from atrc import metrics
 from atrc.ops import resized_cross_entropy
-from atrc.tasks.colours import palette
+from atrc.tasks.colours import Key, palette
 from atrc.tasks.maps import LabelMap
 
 # b batch, c channels of the prediction, r label regions, h w image, y x grid of the regions' logits
@@ -44,6 +44,7 @@ class Task(abc.ABC):
     metric_name: ClassVar[str]
     unit: ClassVar[str]
     decoded: ClassVar[str] = ""  # what `decode` gives, in words
+    kind_title: ClassVar[str] = ""  # what people call tasks of this kind
     hub_tag: ClassVar[str] = ""  # what the Hugging Face Hub calls the task
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
     limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
@@ -108,6 +109,17 @@ class Task(abc.ABC):
         labels = self.region_labels(truth)
         weights = self.region_weights(labels, valid, across)
         return masked_cross_entropy(logits, labels, valid, across, weights)
+
+    @property
+    def title(self) -> str:
+        """What people call the task: as its kind, unless it has a name of its own."""
+        default = next(field.default for field in fields(self) if field.name == "name")
+        return self.kind_title if self.kind_title and self.name == default else self.name
+
+    @property
+    def key(self) -> Key:
+        """What the colours of `colour` mean: the label regions ("classes"), "directions" or numbers; None: not said."""
+        return None
 
     @property
     def region_names(self) -> tuple[str, ...]:

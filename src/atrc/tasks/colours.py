@@ -1,11 +1,48 @@
-"""Colours for labels and scalar maps."""
+"""Colours for labels and scalar maps, and what they mean."""
 
 from __future__ import annotations
 
+import math
 from functools import cache
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+
+class Bar(NamedTuple):
+    """Colours that stand for numbers.
+
+    Attributes:
+        low: The number of the first colour.
+        high: That of the last one.
+        unit: Of both.
+        logarithmic: Whether equal steps are equal ratios.
+    """
+
+    low: float
+    high: float
+    unit: str
+    logarithmic: bool = False
+
+    def ramp(self, count: int) -> Float[np.ndarray, " k"]:
+        """Return `count` numbers at equal steps of the bar."""
+        space = np.geomspace if self.logarithmic else np.linspace
+        return space(self.low, self.high, count).astype(np.float32)
+
+    def place(self, value: float) -> float:
+        """Return where on the bar a number is: 0 at `low`, 1 at `high`.
+
+        >>> Bar(1, 100, "m", logarithmic=True).place(10)
+        0.5
+        """
+        if self.logarithmic:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+Key = Bar | Literal["classes", "directions"] | None
+PROBABILITY = Bar(0.0, 1.0, "probability")  # people read it in percent, files keep it in 8 bits
 
 
 @cache

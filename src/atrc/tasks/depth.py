@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
-from atrc.tasks.colours import paint_scalar
+from atrc.tasks.colours import Bar, paint_scalar
 from atrc.tasks.maps import LabelMap, resize_nearest
 
 # b batch, r bins, h w image
@@ -47,6 +47,7 @@ class Depth(Task):
     metric_name: ClassVar[str] = "RMSE"
     unit: ClassVar[str] = "m"
     decoded: ClassVar[str] = "distance along the optical axis [m]"
+    kind_title: ClassVar[str] = "Depth"
     hub_tag: ClassVar[str] = "depth-estimation"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = DepthMap
 
@@ -57,6 +58,10 @@ class Depth(Task):
     @property
     def regions(self) -> int:
         return self.bins
+
+    @property
+    def key(self) -> Bar:
+        return Bar(self.nearest, self.farthest, "m", logarithmic=True)
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
-from atrc.tasks.colours import paint_scalar
+from atrc.tasks.colours import PROBABILITY, Bar, paint_scalar
 
 # b batch, h w image
 
@@ -35,6 +35,7 @@ class Boundaries(Task):
     metric_name: ClassVar[str] = "odsF"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "probability of a boundary"
+    kind_title: ClassVar[str] = "Boundaries"
     hub_tag: ClassVar[str] = "edge-detection"
 
     @property
@@ -44,6 +45,10 @@ class Boundaries(Task):
     @property
     def regions(self) -> int:
         return 2
+
+    @property
+    def key(self) -> Bar:
+        return PROBABILITY
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -19,5 +19,6 @@ class HumanParts(SemanticSegmentation):
     class_names: tuple[str, ...] = PARTS
     weight: float = field(default=2.0, kw_only=True)
 
+    kind_title: ClassVar[str] = "Human parts"
     hub_tag: ClassVar[str] = "human-parsing"
     limits_crop: ClassVar[bool] = False

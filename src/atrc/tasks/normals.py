@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
+from atrc.tasks.colours import Key
 from atrc.tasks.maps import LabelMap
 
 # b batch, h w image, r centroids
@@ -61,6 +62,7 @@ class SurfaceNormals(Task):
     metric_name: ClassVar[str] = "mErr"
     unit: ClassVar[str] = "deg"
     decoded: ClassVar[str] = "unit vectors"
+    kind_title: ClassVar[str] = "Surface normals"
     hub_tag: ClassVar[str] = "surface-normals"
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = NormalMap
 
@@ -71,6 +73,10 @@ class SurfaceNormals(Task):
     @property
     def regions(self) -> int:
         return len(self.centroids)
+
+    @property
+    def key(self) -> Key:
+        return "directions"
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
-from atrc.tasks.colours import paint_scalar
+from atrc.tasks.colours import PROBABILITY, Bar, paint_scalar
 
 # b batch, h w image
 
@@ -28,6 +28,7 @@ class Saliency(Task):
     metric_name: ClassVar[str] = "maxF"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "probability that a pixel is salient"
+    kind_title: ClassVar[str] = "Saliency"
     hub_tag: ClassVar[str] = "saliency"
 
     @property
@@ -37,6 +38,10 @@ class Saliency(Task):
     @property
     def regions(self) -> int:
         return 2
+
+    @property
+    def key(self) -> Bar:
+        return PROBABILITY
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
-from atrc.tasks.colours import palette
+from atrc.tasks.colours import Key, palette
 
 # b batch, k classes, h w image
 
@@ -34,6 +34,7 @@ class SemanticSegmentation(Task):
     metric_name: ClassVar[str] = "mIoU"
     unit: ClassVar[str] = "%"
     decoded: ClassVar[str] = "class of every pixel"
+    kind_title: ClassVar[str] = "Semantic classes"
     hub_tag: ClassVar[str] = "semantic-segmentation"
     limits_crop: ClassVar[bool] = True
 
@@ -49,6 +50,10 @@ class SemanticSegmentation(Task):
     def colours(self) -> UInt8[np.ndarray, "k 3"]:
         """The colour of every class."""
         return np.array(self.class_colours, np.uint8) if self.class_colours else palette(self.num_classes)
+
+    @property
+    def key(self) -> Key:
+        return "classes"
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -3,53 +3,36 @@
 from __future__ import annotations
 
 import io
-import math
 from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
+from atrc.tasks import PROBABILITY, Bar, Task
 
 # h w image, n colours
 
-TITLES: dict[type[Task], str] = {
-    HumanParts: "Human parts",
-    SemanticSegmentation: "Semantic classes",
-    Saliency: "Saliency",
-    SurfaceNormals: "Surface normals",
-    Boundaries: "Boundaries",
-    Depth: "Depth",
-}
 STOPS = 48  # colours of a bar
 BALL = 96  # width of the ball of directions [px]
-_METRES = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0)
-
-
-def title(task: Task) -> str:
-    """Return what people call a task."""
-    known = next((text for kind, text in TITLES.items() if isinstance(task, kind)), task.name)
-    return known if task.name in ("semseg", "human_parts", "sal", "normals", "edge", "depth") else task.name
+_TICKS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 
 
 def legend(task: Task) -> dict[str, Any]:
     """Describe the colours of a task's predictions: classes, a bar with ticks, or a ball of directions."""
-    if isinstance(task, SemanticSegmentation):
+    if task.key == "classes":
         return {"kind": "classes", "names": list(task.region_names), "colours": to_css(task.region_colours)}
-    if isinstance(task, Depth):
-        ramp = np.geomspace(task.nearest, task.farthest, STOPS, dtype=np.float32)
-        span = math.log(task.farthest / task.nearest)
-        ticks = [(math.log(m / task.nearest) / span, f"{m:g}") for m in _METRES if task.nearest <= m <= task.farthest]
-        return _bar(task, ramp, ticks, "m")
-    if isinstance(task, Boundaries | Saliency):
-        ramp = np.linspace(0, 1, STOPS, dtype=np.float32)
-        return _bar(task, ramp, [(0.0, "0"), (0.5, "50"), (1.0, "100")], "%")
-    return {"kind": "ball"} if isinstance(task, SurfaceNormals) else {"kind": "none"}
+    if isinstance(task.key, Bar):
+        return _bar(task, task.key)
+    return {"kind": "ball" if task.key == "directions" else "none"}
 
 
-def _bar(task: Task, ramp: np.ndarray, ticks: list[tuple[float, str]], unit: str) -> dict[str, Any]:
-    return {"kind": "bar", "colours": to_css(task.colour(ramp[None])[0]), "ticks": ticks, "unit": unit}
+def _bar(task: Task, bar: Bar) -> dict[str, Any]:
+    percent = bar == PROBABILITY
+    values = [n for n in _TICKS if bar.low <= n <= bar.high] if bar.logarithmic else bar.ramp(3).tolist()
+    ticks = [(bar.place(n), f"{100 * n if percent else n:g}") for n in values]
+    colours = to_css(task.colour(bar.ramp(STOPS)[None])[0])
+    return {"kind": "bar", "colours": colours, "ticks": ticks, "unit": "%" if percent else bar.unit}
 
 
 def to_css(colours: UInt8[np.ndarray, "n 3"]) -> list[str]:
@@ -63,29 +46,30 @@ def to_css(colours: UInt8[np.ndarray, "n 3"]) -> list[str]:
 
 def present(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> list[tuple[int, float]]:
     """Return the classes that occur and their shares of the image, the largest first; nothing of other tasks."""
-    if not isinstance(task, SemanticSegmentation):
+    if task.key != "classes":
         return []
-    counts = np.bincount(decoded.ravel(), minlength=task.num_classes) / decoded.size
+    counts = np.bincount(decoded.ravel(), minlength=task.regions) / decoded.size
     return [(int(k), round(float(counts[k]), 4)) for k in np.argsort(-counts, kind="stable") if counts[k]]
 
 
 def say(task: Task, value: Shaped[np.ndarray, "*_"]) -> str:
     """Say what a prediction is at one pixel.
 
+    >>> from atrc.tasks import Depth, SurfaceNormals
     >>> say(Depth(), np.array(2.345)), say(SurfaceNormals(), np.array([0.0, 1.0, -0.04]))
     ('2.35 m', '(+0.0 +1.0 +0.0)')
     """
-    if isinstance(task, SemanticSegmentation):
+    if task.key == "classes":
         return task.region_names[int(value)]
-    if isinstance(task, Boundaries | Saliency):
+    if task.key == PROBABILITY:
         return f"{100 * float(value):.0f} %"
-    if isinstance(task, SurfaceNormals):
+    if task.key == "directions":
         return f"({' '.join(f'{round(float(n), 1) + 0:+.1f}' for n in value)})"  # + 0: no -0
     numbers = " ".join(f"{float(n):.2f}" for n in np.atleast_1d(value))
-    return f"{numbers} {task.unit}" if isinstance(task, Depth) else numbers
+    return f"{numbers} {task.key.unit}" if isinstance(task.key, Bar) else numbers
 
 
-def ball(task: SurfaceNormals) -> bytes:
+def ball(task: Task) -> bytes:
     """Paint a ball as the camera sees it, every direction that faces it in its colour: a PNG."""
     across = ((np.arange(BALL) + 0.5) / BALL * 2 - 1).astype(np.float32)
     x, y = np.meshgrid(across, -across)  # x right, y up, z towards the viewer

@@ -21,7 +21,7 @@ from atrc.data.images import shrunk
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
 from atrc.studies.attention import Inspection, find_atrc
-from atrc.tasks import SurfaceNormals, Task
+from atrc.tasks import Task
 
 # h w photograph, y x network's image
 
@@ -53,8 +53,7 @@ class Model:
         """Say what the network is, in plain values."""
         parameters = sum(weights.numel() for weights in self.network.parameters())
         tasks = [
-            {"name": task.name, "title": legends.title(task), "legend": legends.legend(task)}
-            for task in self.tasks.values()
+            {"name": task.name, "title": task.title, "legend": legends.legend(task)} for task in self.tasks.values()
         ]
         return {
             "name": self.name,
@@ -67,7 +66,7 @@ class Model:
     def ball(self, task: str) -> bytes:
         """Paint the legend of a task of directions."""
         found = self.tasks.get(task)
-        if not isinstance(found, SurfaceNormals):
+        if found is None or found.key != "directions":
             raise UserError(f"no ball of directions for task '{task}'")
         return legends.ball(found)
 

@@ -33,7 +33,7 @@ class Bar(NamedTuple):
     def place(self, value: float) -> float:
         """Return where on the bar a number is: 0 at `low`, 1 at `high`.
 
-        >>> Bar(1, 100, "m", logarithmic=True).place(10)
+        >>> Bar(1.0, 100.0, "m", logarithmic=True).place(10.0)
         0.5
         """
         if self.logarithmic:

@@ -236,7 +236,7 @@ def test_what_is_missing_is_said_row_by_row(tmp_path):
     cells[6].folder.joinpath("search_contexts").mkdir()
     cells[6].folder.joinpath("search_contexts/train.csv").write_text("step,loss\n3,1.0\n")
     assert make_report(*read_study(tmp_path / "s")).missing == [
-        "Single task: 1 of 4 cells are done; not begun: seed 0, depth, seed 1, semseg, seed 1, depth",
+        "Single task: 1 of 4 cells are done; not begun: seed 0 depth, seed 1 semseg, seed 1 depth",
         "Both: 1 of 2 cells are done; seed 1 failed (train: no memory)",
         "Searched: 0 of 2 cells are done; seed 0 is at step 3 of 8; not begun: seed 1",
     ]

@@ -160,6 +160,10 @@ def test_a_local_run_leaves_submitted_cells_to_slurm(cluster, tmp_path):
         slurm.require_not_submitted(cells)
     (cluster / "jobs").write_text("")
     slurm.require_not_submitted(cells)
+    (cluster / "squeue").write_text('#!/bin/sh\ntest "$1" = --version\n')
+    with pytest.raises(UserError, match="Slurm does not answer"):
+        slurm.require_not_submitted(cells)
+    slurm.require_not_submitted(cells[1:])
 
 
 def test_submitits_local_executor_runs_a_study(tmp_path, nyud_folder):

@@ -130,7 +130,7 @@ def _missing(row: Measured) -> list[str]:
 
 
 def _name(cell: Cell) -> str:
-    return str(cell).removeprefix(f"{cell.row}, ")
+    return str(cell).removeprefix(f"{cell.row}, ").replace(", ", " ")  # commas are between names
 
 
 def _how_far(cell: Cell) -> str:

@@ -205,11 +205,14 @@ def require_not_submitted(cells: Sequence[Cell]) -> None:
     """Refuse to run cells here that are in Slurm's queue, or run there.
 
     Raises:
-        UserError: One of them is.
+        UserError: One of them is, or Slurm, which they were submitted to, does not answer.
     """
     queue = SlurmQueue()
-    for cell in cells:
-        if job_file(cell).exists() and queue.state(number := job_file(cell).read_text().strip()):
+    submitted = [cell for cell in cells if job_file(cell).exists()]
+    if submitted and _ask("squeue", "--version") is not None:
+        queue.require_answer()
+    for cell in submitted:
+        if queue.state(number := job_file(cell).read_text().strip()):
             raise UserError(
                 f"{cell} was submitted to Slurm as job {number}; give the --slurm options again to watch it, or end it "
                 f"with scancel {number}"

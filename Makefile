@@ -28,7 +28,7 @@ check: setup  ## formatting, lint, types, import layers, spelling
 
 # One thread a process: threads that wait for each other on busy cores cost more than they bring.
 test: setup  ## the test suite, two processes at a time; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slurm: setup  ## a study on a real one-node Slurm, a job killed midway; needs root, slurm-wlm and munge
 	$(BIN)/python tests/slurm/one_job_killed.py
@@ -40,7 +40,7 @@ test-oldest:  ## the test suite with the oldest versions that pyproject.toml all
 	@command -v $(UV) >/dev/null || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet uv; }
 	@test -x .venv-oldest/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-oldest
 	$(UV) pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable . --group dev
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 fuzz: setup  ## 110,000 hostile inputs for every reader of files
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py

@@ -64,3 +64,14 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
     except ImportError as error:  # there, but not whole
         reason = str(error).partition("\n")[0]
         raise UserError(f"{purpose} needs more than is installed ({reason}); pip install 'atrc[{extra}]'") from None
+
+
+@contextmanager
+def lost_loaders(cure: str) -> Iterator[None]:
+    """Turn the end of a loader process, for which PyTorch raises wherever this one happens to be, into a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise UserError(f"a loader process was lost ({str(error).strip(' .')}); memory may be short: {cure}") from error

@@ -10,9 +10,8 @@ from runs import last, same_run, tiny
 from torch.utils.data import get_worker_info
 
 from atrc.app.scoring import score_checkpoint
-from atrc.data.loader import lost_loaders
 from atrc.data.nyud import NYUD
-from atrc.errors import UserError
+from atrc.errors import UserError, lost_loaders
 from atrc.training.loop import fit
 from folders import write_nyud
 

@@ -16,8 +16,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from atrc import __version__
 from atrc.app.json_output import require_writable
 from atrc.app.verbs import VERBS
-from atrc.data.loader import lost_loaders
-from atrc.errors import UserError
+from atrc.errors import UserError, lost_loaders
 from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
 from atrc.training.recipe_files import recipe_path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
@@ -58,14 +57,3 @@ class _Passing:
 
     def __call__(self, samples: list[Sample] | UserError) -> Any:
         return samples if isinstance(samples, UserError) else self.collate(samples)
-
-
-@contextmanager
-def lost_loaders(cure: str) -> Iterator[None]:
-    """Turn the end of a loader process, for which PyTorch raises wherever this one happens to be, into a UserError."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
-            raise
-        raise UserError(f"a loader process was lost ({str(error).strip(' .')}); memory may be short: {cure}") from error

@@ -21,11 +21,11 @@ from tqdm import tqdm
 
 from atrc.data.centroids import with_centroids
 from atrc.data.layouts import open_dataset
-from atrc.data.loader import Loader, lost_loaders
+from atrc.data.loader import Loader
 from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
-from atrc.errors import UserError
+from atrc.errors import UserError, lost_loaders
 from atrc.network import build_network
 from atrc.tasks import tasks_to_dicts
 from atrc.training.build import build_supergraph

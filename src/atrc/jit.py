@@ -24,6 +24,23 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return lambda function: jit(function, **options)
     try:
-        return njit(cache=True, **options)(function)
+        return _lenient(njit(cache=True, **options)(function))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return njit(**options)(function)
+
+
+def _lenient(compiled: Any) -> Any:
+    """Let a kept result that cannot be read be compiled again.
+
+    Of processes that start together after an update of Numba, one may read what another is about to replace.
+    """
+    load = compiled._cache.load_overload
+
+    def load_if_readable(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever unpickling may raise
+            return None  # as if there was none
+
+    compiled._cache.load_overload = load_if_readable
+    return compiled

@@ -196,7 +196,7 @@ def test_a_flip_commutes_with_label_regions_and_colours(task, seed):
     flipped = TF.horizontal_flip(truth).as_subclass(Tensor)
     truth = truth.as_subclass(Tensor)
     regions, mirrored = task.region_labels(truth[None])[0].long(), task.region_labels(flipped[None])[0].long()
-    swap = torch.tensor([1, 0, 2, 3]) if task.name == "normals" else torch.arange(task.regions)  # x and -x
+    swap = torch.tensor([1, 0, 2, 3]) if task.name == "normals" else torch.arange(task.region_count)  # x and -x
     assert torch.equal(mirrored, swap[regions].flip(-1))
     colours, mirrored = task.colour(truth.numpy())[:, ::-1].astype(int), task.colour(flipped.numpy()).astype(int)
     if task.name == "normals":

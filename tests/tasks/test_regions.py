@@ -10,8 +10,8 @@ from atrc.tasks import TASKS, Boundaries, Depth, HumanParts, Saliency, SemanticS
 @pytest.mark.parametrize("kind", TASKS.values(), ids=TASKS)
 def test_every_region_has_a_name_and_a_colour(kind):
     task = kind()
-    assert len(set(task.region_names)) == task.regions
-    assert task.region_colours.shape == (task.regions, 3)
+    assert len(set(task.region_names)) == task.region_count
+    assert task.region_colours.shape == (task.region_count, 3)
     assert task.region_colours.dtype == np.uint8
 
 

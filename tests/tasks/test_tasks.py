@@ -40,7 +40,7 @@ def truth_of(task, g):
 def case(request):
     task, g = request.param, torch.Generator().manual_seed(0)
     logits = torch.randn(B, task.channels, H, W, generator=g)
-    regions = torch.randn(B, task.regions, H, W, generator=g)
+    regions = torch.randn(B, task.region_count, H, W, generator=g)
     valid = torch.rand(B, H, W, generator=g) < 0.6
     return task, logits, regions, truth_of(task, g), valid
 
@@ -82,7 +82,7 @@ def test_region_labels_are_in_range(case):
     labels = task.region_labels(truth)
     assert labels.shape == (B, H, W)
     assert labels.min() >= 0
-    assert labels.max() < task.regions
+    assert labels.max() < task.region_count
 
 
 def test_decoding_fits_the_metric_and_the_colours(case):

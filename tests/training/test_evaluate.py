@@ -97,7 +97,7 @@ def example(task):
     if isinstance(task, SurfaceNormals):
         truth = nn.functional.normalize(torch.randn(2, 3, 24, 32, generator=g), dim=1)
     elif not isinstance(task, Depth):
-        truth = (truth * task.regions).to(torch.uint8)
+        truth = (truth * task.region_count).to(torch.uint8)
     return logits, truth, torch.rand(2, 24, 32, generator=g) < 0.7
 
 

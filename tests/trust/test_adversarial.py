@@ -57,11 +57,11 @@ def make_mask(kind, shape, g):
 
 
 def make_truth(task, kind, shape, g):
-    labels = torch.randint(task.regions, shape, generator=g)
+    labels = torch.randint(task.region_count, shape, generator=g)
     if kind != "random":
         labels = torch.zeros_like(labels) if kind != "two labels" else labels % 2
     if kind == "one pixel of another label":
-        labels[0, 0, 0] = task.regions - 1
+        labels[0, 0, 0] = task.region_count - 1
     if isinstance(task, SurfaceNormals):
         return torch.tensor(task.centroids)[labels].movedim(-1, 1).contiguous()
     if isinstance(task, Depth):
@@ -88,7 +88,7 @@ def test_losses_and_gradients_are_finite_and_reach_only_valid_pixels(task, logit
     if target.is_floating_point():  # what is not valid may be anything
         shown = valid if target.ndim == 3 else valid[:, None]
         target = torch.where(shown, target, math.nan).to(dtype)
-    for loss, channels in ((task.loss, task.channels), (task.auxiliary_loss, task.regions)):
+    for loss, channels in ((task.loss, task.channels), (task.auxiliary_loss, task.region_count)):
         scores = make_logits(logits, (b, channels, h, w), g).to(dtype).requires_grad_()
         value = loss(scores, target, valid)
         value.backward()

@@ -113,9 +113,9 @@ def hatching(valid: Bool[np.ndarray, "h w"]) -> Picture:
 
 
 def _title(task: Task) -> str:
-    if not isinstance(task.key, Bar) or task.key == PROBABILITY:
+    if not isinstance(task.legend, Bar) or task.legend == PROBABILITY:
         return task.name
-    return f"{task.name}  {task.key.low:g} to {task.key.high:g} {task.key.unit}"
+    return f"{task.name}  {task.legend.low:g} to {task.legend.high:g} {task.legend.unit}"
 
 
 def _legend(task: Task, width: int) -> Image.Image | None:

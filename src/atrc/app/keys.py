@@ -30,12 +30,12 @@ def draw_key(task: Task, decoded: Shaped[np.ndarray, "*_ h w"], width: int, line
         width: Width of the key [px].
         lines: Height in lines of text, which cuts the list of classes; by default it is as high as it needs to be.
     """
-    if task.key == "classes":
+    if task.legend == "classes":
         return _class_key(task, decoded, width, lines)
     key = Image.new("RGB", (width, LINE * (lines or LINES)), PAPER)
-    if isinstance(task.key, Bar):
-        _draw_bar(key, task, task.key)
-    elif task.key == "directions":
+    if isinstance(task.legend, Bar):
+        _draw_bar(key, task, task.legend)
+    elif task.legend == "directions":
         _draw_ball(key, task)
     return key
 
@@ -53,7 +53,7 @@ def _many_scripts(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _class_key(task: Task, decoded: np.ndarray, width: int, lines: int | None) -> Image.Image:
-    counts = np.bincount(decoded.ravel(), minlength=task.regions)
+    counts = np.bincount(decoded.ravel(), minlength=task.region_count)
     present = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist()
     rows = _flow(task, sorted(present), width)
     kept = len(present)

@@ -37,9 +37,9 @@ def write_raw(task: Task, logits: Float[Tensor, "c h w"], size: Size, stem: Path
     Returns:
         The file.
     """
-    if task.key == "classes":
+    if task.legend == "classes":
         return _write_classes(task, logits, size, Path(f"{stem}.png"))
-    if task.key == PROBABILITY:
+    if task.legend == PROBABILITY:
         return _write_probabilities(task, logits, size, Path(f"{stem}.png"))
     return _write_numbers(task, logits, size, Path(f"{stem}.npy"))
 
@@ -71,7 +71,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _write_classes(task: Task, logits: Tensor, size: Size, path: Path) -> Path:
-    small = task.regions <= 256
+    small = task.region_count <= 256
     classes = _filled(task, logits, size, np.dtype(np.uint8 if small else np.uint16), lambda decoded: decoded)
     picture = Image.fromarray(classes)
     if small:

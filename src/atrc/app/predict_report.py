@@ -126,5 +126,5 @@ def explain(error: Exception) -> str:
 
 
 def _describe(task: Task) -> dict[str, Any]:
-    classes = {"classes": list(task.region_names)} if task.key == "classes" else {}
+    classes = {"classes": list(task.region_names)} if task.legend == "classes" else {}
     return {"name": task.name, "kind": tasks_to_dicts([task])[0]["kind"], **classes}

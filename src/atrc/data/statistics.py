@@ -83,7 +83,7 @@ def count_label(task: Task, label: Label) -> LabelCount:
     truth, valid = label
     count = LabelCount(1, int(valid.any()), valid.size, int(valid.sum()))
     if truth.dtype.kind in "iu":
-        classes = np.bincount(truth[valid], minlength=task.regions)
+        classes = np.bincount(truth[valid], minlength=task.region_count)
         return dataclasses.replace(count, classes=tuple(classes.tolist()))
     if truth.ndim == 2 and count.valid:
         values = truth[valid]

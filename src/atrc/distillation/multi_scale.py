@@ -39,7 +39,7 @@ class MultiScale(Neck):
         levels = [make_distillation(c) for c in neck.level_channels]
         self.levels = nn.ModuleList(levels)
         labelled = [task for task in tasks if task.name in levels[0].label_tasks]
-        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(self.channels, t.regions) for t in labelled})
+        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(self.channels, t.region_count) for t in labelled})
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
         own, initial = self.neck.task_levels(levels)

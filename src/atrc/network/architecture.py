@@ -108,8 +108,10 @@ def tasks_from_values(entries: Any) -> tuple[Task, ...]:
         if not task.name.isidentifier() or names.count(task.name) > 1:  # they name modules and files
             raise UserError(f"tasks: {task.name!r} should be a name of letters, digits and _, and of one task only")
         for key in ("class_names", "class_colours"):
-            if len(getattr(task, key, ())) not in (0, task.regions):
-                raise UserError(f"tasks: {task.name} has {task.regions} classes, but {len(getattr(task, key))} {key}")
+            if len(getattr(task, key, ())) not in (0, task.region_count):
+                raise UserError(
+                    f"tasks: {task.name} has {task.region_count} classes, but {len(getattr(task, key))} {key}"
+                )
     return tasks
 
 

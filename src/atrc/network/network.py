@@ -71,7 +71,7 @@ class MultiTaskNetwork(Shareable):
         self.distillation = make_distillation(channels) if make_distillation else NoDistillation()
         labelled = [task for task in self.tasks if task.name in self.distillation.label_tasks]
         self.heads = nn.ModuleDict({t.name: main_head(shared, channels) for t in self.tasks})
-        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(shared, t.regions) for t in labelled})
+        self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(shared, t.region_count) for t in labelled})
         self.final = nn.ModuleDict({t.name: final_layer(channels, t.channels) for t in self.tasks})
 
     @property

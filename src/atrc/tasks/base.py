@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from atrc import metrics
 from atrc.ops import resized_cross_entropy
-from atrc.tasks.colours import Key, palette
+from atrc.tasks.colours import Legend, palette
 from atrc.tasks.maps import LabelMap
 
 # b batch, c channels of the prediction, r label regions, h w image, y x grid of the regions' logits
@@ -56,7 +56,7 @@ class Task(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def regions(self) -> int:
+    def region_count(self) -> int:
         """Label regions r, the channels of the auxiliary prediction A_n. Source: Sec. 3.2.3."""
 
     @abc.abstractmethod
@@ -117,19 +117,19 @@ class Task(abc.ABC):
         return self.kind_title if self.kind_title and self.name == default else self.name
 
     @property
-    def key(self) -> Key:
+    def legend(self) -> Legend:
         """What the colours of `colour` mean: the label regions ("classes"), "directions" or numbers; None: not said."""
         return None
 
     @property
     def region_names(self) -> tuple[str, ...]:
         """What people call the label regions; numbers unless the task knows better."""
-        return tuple(map(str, range(self.regions)))
+        return tuple(map(str, range(self.region_count)))
 
     @property
     def region_colours(self) -> UInt8[np.ndarray, "r 3"]:
         """The colours of the label regions, those of `colour` where it has them."""
-        return palette(self.regions)
+        return palette(self.region_count)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, for JSON and YAML."""

@@ -41,7 +41,7 @@ class Bar(NamedTuple):
         return (value - self.low) / (self.high - self.low)
 
 
-Key = Bar | Literal["classes", "directions"] | None
+Legend = Bar | Literal["classes", "directions"] | None
 PROBABILITY = Bar(0.0, 1.0, "probability")  # people read it in percent, files keep it in 8 bits
 
 

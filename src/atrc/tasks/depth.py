@@ -56,11 +56,11 @@ class Depth(Task):
         return 1
 
     @property
-    def regions(self) -> int:
+    def region_count(self) -> int:
         return self.bins
 
     @property
-    def key(self) -> Bar:
+    def legend(self) -> Bar:
         return Bar(self.nearest, self.farthest, "m", logarithmic=True)
 
     @property

@@ -43,11 +43,11 @@ class Boundaries(Task):
         return 1
 
     @property
-    def regions(self) -> int:
+    def region_count(self) -> int:
         return 2
 
     @property
-    def key(self) -> Bar:
+    def legend(self) -> Bar:
         return PROBABILITY
 
     @property

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
-from atrc.tasks.colours import Key
+from atrc.tasks.colours import Legend
 from atrc.tasks.maps import LabelMap
 
 # b batch, h w image, r centroids
@@ -71,11 +71,11 @@ class SurfaceNormals(Task):
         return 3
 
     @property
-    def regions(self) -> int:
+    def region_count(self) -> int:
         return len(self.centroids)
 
     @property
-    def key(self) -> Key:
+    def legend(self) -> Legend:
         return "directions"
 
     @property

@@ -36,11 +36,11 @@ class Saliency(Task):
         return 2
 
     @property
-    def regions(self) -> int:
+    def region_count(self) -> int:
         return 2
 
     @property
-    def key(self) -> Bar:
+    def legend(self) -> Bar:
         return PROBABILITY
 
     @property

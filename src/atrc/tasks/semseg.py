@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atrc import metrics
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
-from atrc.tasks.colours import Key, palette
+from atrc.tasks.colours import Legend, palette
 
 # b batch, k classes, h w image
 
@@ -43,7 +43,7 @@ class SemanticSegmentation(Task):
         return self.num_classes
 
     @property
-    def regions(self) -> int:
+    def region_count(self) -> int:
         return self.num_classes
 
     @property
@@ -52,7 +52,7 @@ class SemanticSegmentation(Task):
         return np.array(self.class_colours, np.uint8) if self.class_colours else palette(self.num_classes)
 
     @property
-    def key(self) -> Key:
+    def legend(self) -> Legend:
         return "classes"
 
     @property

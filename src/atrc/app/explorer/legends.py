@@ -20,11 +20,11 @@ _TICKS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 
 def legend(task: Task) -> dict[str, Any]:
     """Describe the colours of a task's predictions: classes, a bar with ticks, or a ball of directions."""
-    if task.key == "classes":
+    if task.legend == "classes":
         return {"kind": "classes", "names": list(task.region_names), "colours": to_css(task.region_colours)}
-    if isinstance(task.key, Bar):
-        return _bar(task, task.key)
-    return {"kind": "ball" if task.key == "directions" else "none"}
+    if isinstance(task.legend, Bar):
+        return _bar(task, task.legend)
+    return {"kind": "ball" if task.legend == "directions" else "none"}
 
 
 def _bar(task: Task, bar: Bar) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def to_css(colours: UInt8[np.ndarray, "n 3"]) -> list[str]:
 
 def present(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> list[tuple[int, float]]:
     """Return the classes that occur and their shares of the image, the largest first; nothing of other tasks."""
-    if task.key != "classes":
+    if task.legend != "classes":
         return []
-    counts = np.bincount(decoded.ravel(), minlength=task.regions) / decoded.size
+    counts = np.bincount(decoded.ravel(), minlength=task.region_count) / decoded.size
     return [(int(k), round(float(counts[k]), 4)) for k in np.argsort(-counts, kind="stable") if counts[k]]
 
 
@@ -59,14 +59,14 @@ def say(task: Task, value: Shaped[np.ndarray, "*_"]) -> str:
     >>> say(Depth(), np.array(2.345)), say(SurfaceNormals(), np.array([0.0, 1.0, -0.04]))
     ('2.35 m', '(+0.0 +1.0 +0.0)')
     """
-    if task.key == "classes":
+    if task.legend == "classes":
         return task.region_names[int(value)]
-    if task.key == PROBABILITY:
+    if task.legend == PROBABILITY:
         return f"{100 * float(value):.0f} %"
-    if task.key == "directions":
+    if task.legend == "directions":
         return f"({' '.join(f'{round(float(n), 1) + 0:+.1f}' for n in value)})"  # + 0: no -0
     numbers = " ".join(f"{float(n):.2f}" for n in np.atleast_1d(value))
-    return f"{numbers} {task.key.unit}" if isinstance(task.key, Bar) else numbers
+    return f"{numbers} {task.legend.unit}" if isinstance(task.legend, Bar) else numbers
 
 
 def ball(task: Task) -> bytes:

@@ -66,7 +66,7 @@ class Model:
     def ball(self, task: str) -> bytes:
         """Paint the legend of a task of directions."""
         found = self.tasks.get(task)
-        if found is None or found.key != "directions":
+        if found is None or found.legend != "directions":
             raise UserError(f"no ball of directions for task '{task}'")
         return legends.ball(found)
 

@@ -18,8 +18,8 @@ from atrc.studies.attention import Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task
-from atrc.training.folder import write_text
-from atrc.training.loading import load_network
+from atrc.training.run.folder import write_text
+from atrc.training.run.loading import load_network
 
 # h w image
 

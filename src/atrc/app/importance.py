@@ -17,7 +17,7 @@ from atrc.studies.importance_figures import describe_contexts, draw_importance, 
 from atrc.studies.importance_runs import RowImportance, Settings, measure_run, measure_study
 from atrc.studies.plan import slug
 from atrc.studies.style import write_figure
-from atrc.training.folder import write_text
+from atrc.training.run.folder import write_text
 
 Baseline = str | Sequence[str] | None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atrc.errors import UserError
-from atrc.training.folder import write_text
+from atrc.training.run.folder import write_text
 
 
 def require_writable(path: str | None) -> None:

@@ -22,7 +22,7 @@ from atrc.studies.report import Report, make_report
 from atrc.studies.style import write_figure
 from atrc.studies.tables import main_table, to_csv, to_latex, to_text
 from atrc.studies.tables import to_markdown as table_to_markdown
-from atrc.training.folder import write_text
+from atrc.training.run.folder import write_text
 
 
 def report_study(folder: str, out: str | None) -> dict[str, Any]:

@@ -13,8 +13,8 @@ import yaml
 
 from atrc.data.folder_yaml import load_yaml
 from atrc.errors import UserError
-from atrc.training.folder import RunFolder, plain, write_text
 from atrc.training.recipe import Recipe, differences, flatten
+from atrc.training.run.folder import RunFolder, plain, write_text
 
 State = Literal["done", "failed", "interrupted", "waiting"]
 

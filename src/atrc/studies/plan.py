@@ -15,8 +15,8 @@ from atrc.errors import UserError
 from atrc.genotype import CONTEXTS
 from atrc.studies.cells import Cell, Stage
 from atrc.studies.study import Row, Study
-from atrc.training.folder import write_text
 from atrc.training.recipe import Recipe
+from atrc.training.run.folder import write_text
 
 # What a search finds: the recipe's key that it takes, and the file that it is in.
 FOUND = {"contexts": ("genotype", "genotype.json"), "branches": ("branching", "branching.json")}

@@ -14,7 +14,7 @@ from atrc.errors import UserError, needs_extra
 from atrc.studies.cells import Cell
 from atrc.studies.runner import Executor, Job
 from atrc.studies.slurm_config import SlurmConfig
-from atrc.training.folder import write_text
+from atrc.training.run.folder import write_text
 
 TIMEOUTS = 50  # times that a job which reaches its limit is queued again
 LOOK = 5.0  # time between questions to Slurm [s]

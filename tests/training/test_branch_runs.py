@@ -7,11 +7,12 @@ from atrc.branching import Branching
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network.build import build_network, resolve_branching
-from atrc.training.loop import Fit, fit
+from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import read_table
 from atrc.training.run.loading import load_network
+from atrc.training.step import Stepper
 
 TASKS = ["semseg", "depth"]
 
@@ -51,7 +52,7 @@ def test_a_branch_search_writes_its_tree_and_traces(searched):
 
 
 def test_a_broken_branch_search_resumes_as_if_unbroken(searched, tmp_path, nyud_folder, monkeypatch):
-    step = Fit._step
+    step = Stepper.take
 
     def broken(self, number, batch):
         if number == 3:
@@ -60,7 +61,7 @@ def test_a_broken_branch_search_resumes_as_if_unbroken(searched, tmp_path, nyud_
 
     again = recipe(tmp_path / "run", nyud_folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Fit, "_step", broken)
+        patch.setattr(Stepper, "take", broken)
         with pytest.raises(KeyboardInterrupt):
             fit(again, search=True, progress=False)
     fit(again, search=True, resume=True, progress=False)
@@ -92,5 +93,5 @@ def test_a_branching_that_does_not_fit_is_named(tmp_path):
 
 
 def test_a_backbone_without_stages_cannot_branch(nyud_tasks):
-    with pytest.raises(UserError, match="is not made of stages, so it cannot branch; those of HRNet, ResNet"):
+    with pytest.raises(UserError, match="is not made of stages, so it cannot branch or be frozen by stages; those of HRNet, ResNet"):
         build_network(NetworkConfig(backbone="dinov3_small", branching="at:2"), nyud_tasks)

@@ -155,7 +155,7 @@ def test_a_run_is_not_overwritten_and_another_recipe_is_refused(tmp_path, nyud_f
         fit(what, progress=False)
     what.optim.lr = 0.5
     config = (tmp_path / "run/config.yaml").read_text()
-    with pytest.raises(UserError, match=r"of another recipe: optim\.lr was 0\.01, now 0\.5"):
+    with pytest.raises(UserError, match=r"belongs to another recipe: optim\.lr was 0\.01, now 0\.5"):
         fit(what, resume=True, progress=False)
     assert (tmp_path / "run/config.yaml").read_text() == config
     what.optim.lr = 0.01
@@ -267,12 +267,12 @@ def test_sgd_and_its_clipping_hold_the_weights_and_adam_the_architecture_paramet
     phase = ContextSearch(network, what)
     alphas = {id(alpha) for alpha in phase.supergraph.alphas()}
     held = {id(parameter) for parameter in phase.weights}
-    assert {id(p) for group in phase.sgd.param_groups for p in group["params"]} == held
-    assert {id(p) for group in phase.adam.param_groups for p in group["params"]} == alphas
+    assert {id(p) for group in phase.weight_optimizer.param_groups for p in group["params"]} == held
+    assert {id(p) for group in phase.alpha_optimizer.param_groups for p in group["params"]} == alphas
     assert not held & alphas
     assert held | alphas == {id(parameter) for parameter in network.parameters()}
     assert phase.clip == 10
-    assert phase.adam.param_groups[0]["weight_decay"] == 0
+    assert phase.alpha_optimizer.param_groups[0]["weight_decay"] == 0
 
 
 def test_a_run_killed_before_its_results_repeats_the_last_validation_once(tmp_path, nyud_folder):

@@ -53,7 +53,8 @@ class Backbone(nn.Module, abc.ABC):
             UserError: The backbone is not made of stages.
         """
         raise UserError(
-            "this backbone is not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt and Swin are"
+            "this backbone is not made of stages, so it cannot branch or be frozen by stages; those of HRNet, ResNet, "
+            "ConvNeXt and Swin are"
         )
 
 

@@ -19,7 +19,7 @@ from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
 FORMAT, VERSION = "atrc-network", 1
 LARGEST = 4096  # of whole numbers: classes, bins, channels. A file from elsewhere should not fill the memory.
 MOST = 32  # tasks: there is a block for every pair
-RESOLVED = ("pretrained", "genotype", "branching")  # what a file does not hold: the results are in it
+RESOLVED = ("pretrained", "genotype", "branching", "freeze", "init")  # what a file does not hold: the results are in it
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Architecture:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "config", replace(self.config, pretrained=False, genotype=None, branching=None))
+        config = replace(self.config, pretrained=False, genotype=None, branching=None, freeze=None, init=None)
+        object.__setattr__(self, "config", config)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""

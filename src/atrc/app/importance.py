@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.scoring import read_baselines
+from atrc.app.evaluate import read_baselines
 from atrc.app.tables import print_grid
 from atrc.errors import UserError
 from atrc.studies.importance_figures import describe_contexts, draw_importance, draw_reliability

@@ -1,6 +1,5 @@
 """Predictions of anybody's pictures: in the units of the tasks, as large as the picture, whatever lies beside it."""
 
-import contextlib
 import copy
 import errno
 import itertools
@@ -18,7 +17,7 @@ from atrc.app import data_show, predict_writer
 from atrc.app.inputs import Input, find_inputs
 from atrc.app.keys import LINE, draw_key
 from atrc.app.predict import batches, run_predict
-from atrc.app.predict_files import STRIP, replacing, strips, write_raw
+from atrc.app.predict_files import STRIP, strips, write_raw
 from atrc.app.predict_report import Report
 from atrc.app.predict_settings import Settings
 from atrc.app.predict_sheet import draw_picture, draw_sheet
@@ -195,15 +194,6 @@ def test_a_prediction_of_twenty_thousand_pixels_a_side_comes_in_small_strips():
     some = list(itertools.islice(strips(torch.rand(40, 4, 64), (20_000, 20_000)), 5))
     assert all(strip.numel() <= STRIP for strip in some)
     assert some[0].shape[-1] == 20_000
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    (tmp_path / "x.txt").write_text("old")
-    with contextlib.suppress(ZeroDivisionError), replacing(tmp_path / "x.txt") as partial:
-        partial.write_text("half")
-        raise ZeroDivisionError
-    assert files(tmp_path) == ["x.txt"]
-    assert (tmp_path / "x.txt").read_text() == "old"
 
 
 # The whole verb

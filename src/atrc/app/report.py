@@ -15,13 +15,13 @@ from atrc.app.curves import plot_curves
 from atrc.app.pictures import decode, load_photo, paint, png_uri
 from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
+from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.studies.style import CONTEXT_COLOURS, ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result
-from atrc.training.folder import write_text
 from atrc.training.loading import load_network
 from atrc.training.recipe import Recipe
 
@@ -98,7 +98,7 @@ def write_report(
         legend=_legend(network),
         search_seconds=round(Checkpoint.load(checkpoint_path(search.folder)).seconds),
     )
-    write_text(out / "report.html", text)
+    write_atomic(out / "report.html", text)
 
 
 def learnt(row: Row, constant: Row) -> str:

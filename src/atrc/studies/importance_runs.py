@@ -11,6 +11,7 @@ from typing import Any
 
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.genotype import Genotype, block_agreement
 from atrc.studies.cells import Cell
 from atrc.studies.importance import Importance, Pair, average, correlation
@@ -19,7 +20,6 @@ from atrc.studies.permutation import measure_importance
 from atrc.studies.plan import read_study
 from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.evaluate import Result
-from atrc.training.folder import write_text
 from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol
 from atrc.training.resources import require_device
 
@@ -91,7 +91,7 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
             device=settings.device,
         )
         if kept:
-            write_text(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")
+            write_atomic(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")
     return Measurement(found, protocol)
 
 

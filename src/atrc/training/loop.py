@@ -26,13 +26,14 @@ from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
+from atrc.files import write_atomic
 from atrc.network import build_network
 from atrc.tasks import tasks_to_dicts
 from atrc.training.build import build_supergraph
 from atrc.training.checkpoint import Checkpoint
 from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
 from atrc.training.execution import arrange
-from atrc.training.folder import RunFolder, Table, storage, write_text
+from atrc.training.folder import RunFolder, Table, storage
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Guard
 from atrc.training.only_one import only_one
@@ -274,7 +275,7 @@ class Fit:
                 "protocol": describe_protocol(self.val_set, self.tasks, self.recipe.data.crop),
                 "results": results_to_dict(results),
             }
-            write_text(self.folder.results, json.dumps(content, indent=2) + "\n")
+            write_atomic(self.folder.results, json.dumps(content, indent=2) + "\n")
             self.writer.close()
         self.fabric.barrier()
         return results

@@ -11,7 +11,7 @@ from atrc.branching import Branching
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.training.balancing import build_balancing
-from atrc.training.folder import RunFolder, naming
+from atrc.training.folder import RunFolder
 from atrc.training.optimizer import polynomial, sgd
 from atrc.training.recipe import Recipe
 
@@ -76,8 +76,6 @@ class TrainPhase:
     def save_found(self, folder: RunFolder, step: int) -> None:
         """Write the genotype and the branching, where there is one."""
         if (genotype := self.genotype(step)) is not None:
-            with naming(folder.genotype):
-                genotype.save(folder.genotype)
+            genotype.save(folder.genotype)
         if (branching := self.branching()) is not None:
-            with naming(folder.branching):
-                branching.save(folder.branching)
+            branching.save(folder.branching)

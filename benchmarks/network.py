@@ -27,9 +27,9 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
-from atrc.training.phase import TrainPhase
+from atrc.training.phases.search import ContextSearch
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
-from atrc.training.search_phases import ContextSearch
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from textbook import textbook

@@ -18,10 +18,10 @@ from atrc.genotype import Genotype
 from atrc.network import Architecture, MultiTaskNetwork, NetworkConfig, build_network
 from atrc.network.build import rebuild
 from atrc.network.hub import load_weights
+from atrc.search.build import build_supergraph
 from atrc.tasks import Depth, SemanticSegmentation
-from atrc.training.build import build_supergraph
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.loading import load_network
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.loading import load_network
 
 TASKS = (SemanticSegmentation(num_classes=3, class_names=("a", "b", "c")), Depth(bins=5))
 NAMES = ["semseg", "depth"]

@@ -8,11 +8,11 @@ import torch
 
 from atrc.errors import UserError
 from atrc.network import NetworkConfig, build_network
+from atrc.search.build import build_supergraph
 from atrc.studies.study import Row, Study
 from atrc.tasks import Task
-from atrc.training.build import build_supergraph
 from atrc.training.losses import task_losses, total_loss
-from atrc.training.recipe_files import read_recipe, recipe_path, shipped_names
+from atrc.training.recipe.files import read_recipe, recipe_path, shipped_names
 
 TABLES = [Study.load(f"table{n}") for n in range(1, 6)]
 STUDIES = [*TABLES, Study.load("beyond")]

@@ -35,7 +35,8 @@ def modules(package: str) -> str:
     path = Path(atrc.__file__).parent.joinpath(*package.split(".")[1:])
     if not path.is_dir():
         return f"::: {package}"
-    return "\n\n".join(f"::: {package}.{file.stem}" for file in sorted(path.glob("*.py")) if file.stem[0] != "_")
+    files = (file.relative_to(path).with_suffix("") for file in sorted(path.rglob("*.py")))
+    return "\n\n".join(f"::: {package}.{'.'.join(file.parts)}" for file in files if file.stem[0] != "_")
 
 
 def commands() -> str:

@@ -19,8 +19,8 @@ from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
 from atrc.network.export import FORMATS, OPSET, Deployed, describe, export_network, trace
 from atrc.network.fold import fold_batch_norm
+from atrc.search.build import build_supergraph
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
-from atrc.training.build import build_supergraph
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -14,10 +14,10 @@ from atrc.app.publish import publish_network
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
+from atrc.search.build import build_supergraph
 from atrc.tasks import Depth, tasks_to_dicts
-from atrc.training.build import build_supergraph
-from atrc.training.checkpoint import Checkpoint
 from atrc.training.recipe import Recipe
+from atrc.training.run.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {name: (ROOT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("predict", "share")}

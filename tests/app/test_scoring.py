@@ -11,10 +11,10 @@ from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.network import build_network
 from atrc.tasks import tasks_to_dicts
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.evaluate import Result
-from atrc.training.protocol import describe_protocol
+from atrc.training.evaluation.evaluate import Result
+from atrc.training.evaluation.protocol import describe_protocol
 from atrc.training.recipe import DataConfig, OptimConfig, Recipe
+from atrc.training.run.checkpoint import Checkpoint
 
 TASKS = ["semseg", "depth"]
 VALUES = {

@@ -7,7 +7,7 @@ from atrc.distillation.combination import DynamicCombination, StaticCombination
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype, SearchSpace
 from atrc.network import build_network
-from atrc.training.phase import TrainPhase
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import NetworkConfig, Recipe
 from atrc.training.resources import count_multiply_adds, count_parameters
 

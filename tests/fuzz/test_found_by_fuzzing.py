@@ -30,8 +30,8 @@ from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
 from atrc.metrics.boundary_folders import read_prediction, read_truth
 from atrc.network.hub import load_folder
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.recipe_files import read_recipe
+from atrc.training.recipe.files import read_recipe
+from atrc.training.run.checkpoint import Checkpoint
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from safetensors.torch import save
 from atrc.network import NetworkConfig, build_network
 from atrc.network.hub import load_folder
 from atrc.tasks import Depth, SemanticSegmentation, tasks_to_dicts
-from atrc.training.checkpoint import FORMAT, Checkpoint
 from atrc.training.recipe import Recipe
+from atrc.training.run.checkpoint import FORMAT, Checkpoint
 
 TASKS = (SemanticSegmentation(num_classes=3, class_names=("a", "b", "c")), Depth(bins=5))
 BACKBONE = "timm:test_efficientnet"

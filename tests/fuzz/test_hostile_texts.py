@@ -18,9 +18,9 @@ from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.studies.cells import Cell
 from atrc.studies.study import Study
-from atrc.training.evaluate import read_measurement
+from atrc.training.evaluation.evaluate import read_measurement
 from atrc.training.recipe import Recipe
-from atrc.training.recipe_files import read_recipe
+from atrc.training.recipe.files import read_recipe
 
 OWN = {
     "name": "own",

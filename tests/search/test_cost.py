@@ -10,9 +10,9 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import Cost, Supergraph, count_cost, supergraph
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.training.loop import fit
+from atrc.training.phases.search import ContextSearch
 from atrc.training.recipe import DataConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.resources import count_multiply_adds
-from atrc.training.search_phases import ContextSearch
 
 TASKS = SemanticSegmentation(num_classes=5), Depth()
 NAMES = [task.name for task in TASKS]

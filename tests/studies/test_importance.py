@@ -17,7 +17,7 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.studies.importance import Importance, average, mean_and_deviation
 from atrc.studies.permutation import Ring, Tally, draw_rings, look_at, measure_importance, recorded
-from atrc.training.evaluate import Result, evaluate, evaluation_loader
+from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader
 from folders import write_nyud
 
 NAMES = ["semseg", "depth"]

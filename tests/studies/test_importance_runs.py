@@ -20,9 +20,9 @@ from atrc.studies.plan import plan, save_study
 from atrc.studies.study import Study
 from atrc.studies.style import styled
 from atrc.tasks import tasks_to_dicts
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.evaluate import Result
+from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import DataConfig, OptimConfig, Recipe
+from atrc.training.run.checkpoint import Checkpoint
 from tiny_study import write_study
 
 TASKS = ["semseg", "depth"]

@@ -18,7 +18,7 @@ from atrc.studies.records import long_records, nested_records, wide_records
 from atrc.studies.report import make_report
 from atrc.studies.tables import main_table, to_csv, to_latex, to_markdown, to_text
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, tasks_to_dicts
-from atrc.training.checkpoint import Checkpoint
+from atrc.training.run.checkpoint import Checkpoint
 from hand_study import BOTH, RANDOM, SEARCHED, SINGLE, finish, finished, write_results, write_study
 
 ROOT2 = math.sqrt(2)

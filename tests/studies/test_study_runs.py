@@ -18,8 +18,8 @@ from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study
 from atrc.studies.runner import Run
 from atrc.studies.study import Study
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.folder import read_table
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.folder import read_table
 from forks import fork, wait
 from tiny_study import ALONE, BROKEN, SEARCHED, InProcess, run, write_study
 

@@ -15,12 +15,12 @@ from atrc.network import build_network
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.base import alone
 from atrc.training.balancing import build_balancing, require_balancing
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.folder import plain, read_table
 from atrc.training.loop import Fit, fit
 from atrc.training.losses import total_loss
-from atrc.training.phase import TrainPhase
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.folder import plain, read_table
 from forks import ranks, wait
 
 TASKS = SemanticSegmentation(num_classes=40, weight=2.0), Depth(weight=5.0)

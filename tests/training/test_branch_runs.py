@@ -7,11 +7,11 @@ from atrc.branching import Branching
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network.build import build_network, resolve_branching
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.folder import read_table
-from atrc.training.loading import load_network
 from atrc.training.loop import Fit, fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.folder import read_table
+from atrc.training.run.loading import load_network
 
 TASKS = ["semseg", "depth"]
 

@@ -13,7 +13,7 @@ from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.network import Output
 from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals
-from atrc.training.evaluate import (
+from atrc.training.evaluation.evaluate import (
     Meter,
     Result,
     constant_results,
@@ -24,7 +24,7 @@ from atrc.training.evaluate import (
     results_to_dict,
     warnings_about,
 )
-from atrc.training.protocol import checkpoint_rule, describe_protocol, protocol_differences
+from atrc.training.evaluation.protocol import checkpoint_rule, describe_protocol, protocol_differences
 from folders import scene, write_nyud
 
 TASKS = (SemanticSegmentation(num_classes=3), Saliency(), SurfaceNormals(), Boundaries(max_dist=0.05), Depth())

@@ -15,11 +15,11 @@ from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, supergraph
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.execution import arrange, default_recompute, parts, recompute
-from atrc.training.folder import read_table
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
+from atrc.training.run.folder import read_table
 
 
 def make(tasks, backbone="hrnet18", *, search=False):

@@ -2,7 +2,7 @@ import pytest
 
 from atrc.errors import UserError
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
-from atrc.training.requirements import require_usable
+from atrc.training.recipe.requirements import require_usable
 
 
 def test_the_defaults_can_be_run():

@@ -17,12 +17,12 @@ from atrc.app.scoring import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network.build import build_network, resolve_genotype
-from atrc.training.build import build_supergraph
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.folder import read_table
+from atrc.search.build import build_supergraph
 from atrc.training.loop import fit
+from atrc.training.phases.search import ContextSearch
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
-from atrc.training.search_phases import ContextSearch
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.folder import read_table
 from forks import fork, kill, wait
 
 COLUMNS = ("loss", "semseg", "depth", "normals", "edge")

@@ -3,7 +3,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from atrc.training.sync_batch_norm import SyncBatchNorm2d, synchronise
+from atrc.training.distributed.sync_batch_norm import SyncBatchNorm2d, synchronise
 
 WORLD = 2
 

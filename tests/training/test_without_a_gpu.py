@@ -16,12 +16,12 @@ from atrc.distillation import ATRC
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from atrc.training import processes
+from atrc.training.distributed import processes
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
-from atrc.training.phase import TrainPhase
+from atrc.training.phases.search import ContextSearch
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
-from atrc.training.search_phases import ContextSearch
 
 SIZE = (65, 97)
 

@@ -21,8 +21,8 @@ from runs import tiny
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from atrc.training.folder import read_table
 from atrc.training.loop import fit
+from atrc.training.run.folder import read_table
 from folders import write_nyud
 
 KINDS = ("train", "search")

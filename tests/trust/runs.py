@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.folder import read_table
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
+from atrc.training.run.folder import read_table
 
 
 def tiny(out: Path, data: Path, steps: int = 4, **options: Any) -> Recipe:

@@ -12,7 +12,7 @@ from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
-from atrc.training.evaluate import Meter
+from atrc.training.evaluation.evaluate import Meter
 from atrc.training.losses import task_losses
 
 TASKS = (

@@ -13,10 +13,10 @@ from atrc.app.cli import main
 from atrc.errors import UserError
 from atrc.tasks import Depth
 from atrc.training import loop, nonfinite
-from atrc.training.folder import read_table
 from atrc.training.loop import fit
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Failure
+from atrc.training.run.folder import read_table
 
 loss_of_depth = Depth.loss
 

@@ -10,9 +10,9 @@ from runs import tiny
 
 from atrc.errors import UserError
 from atrc.training.loop import fit
-from atrc.training.only_one import only_one
+from atrc.training.run.lock import only_one
 
-HOLD = "import sys; from atrc.training.only_one import only_one\n"
+HOLD = "import sys; from atrc.training.run.lock import only_one\n"
 HOLD += "with only_one(__import__('pathlib').Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 

@@ -12,9 +12,9 @@ import torch
 import yaml
 from runs import last, tiny
 
-from atrc.training.folder import plain, read_table
 from atrc.training.loop import fit
 from atrc.training.nonfinite import Failure
+from atrc.training.run.folder import plain, read_table
 from folders import write_nyud, write_pascal
 from forks import ranks, wait
 

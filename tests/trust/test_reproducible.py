@@ -8,7 +8,7 @@ import torch
 from golden import COLUMNS, KINDS, curves
 from runs import same_run, tiny
 
-from atrc.training.evaluate import read_results
+from atrc.training.evaluation.evaluate import read_results
 from atrc.training.loop import fit
 
 KEPT = json.loads((Path(__file__).parent / "golden.json").read_text())

@@ -13,9 +13,9 @@ from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
 from atrc.errors import UserError
-from atrc.training.checkpoint import read_tensors, write_tensors
-from atrc.training.folder import Table, plain
 from atrc.training.loop import fit
+from atrc.training.run.checkpoint import read_tensors, write_tensors
+from atrc.training.run.folder import Table, plain
 
 CURE = r"make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

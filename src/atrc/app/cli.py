@@ -17,9 +17,9 @@ from atrc import __version__
 from atrc.app.json_output import require_writable
 from atrc.app.verbs import VERBS
 from atrc.errors import UserError, lost_loaders
-from atrc.training.folder import storage
 from atrc.training.recipe import Recipe
-from atrc.training.recipe_files import recipe_path
+from atrc.training.recipe.files import recipe_path
+from atrc.training.run.folder import storage
 
 GROUPS = {  # first words of verbs of two
     "data": "Check a data set folder, or show some of it.",

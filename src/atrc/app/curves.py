@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from atrc.training.folder import read_table
+from atrc.training.run.folder import read_table
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44")
 NOT_TASKS = {"lr", "loss", "temperature", "entropy_weight", "entropy", "fixed"}

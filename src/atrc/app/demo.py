@@ -15,11 +15,11 @@ from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result, constant_results, evaluation_loader
+from atrc.training.evaluation.evaluate import Result, constant_results, evaluation_loader
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.resources import count_multiply_adds, count_parameters
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 SIZE = (96, 128)
 TRAIN, VAL = 240, 40

@@ -21,7 +21,7 @@ from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
 from atrc.network.export import SMALLEST, Predict, export_network, format_of
 from atrc.tasks import Task
-from atrc.training.loading import load_network
+from atrc.training.run.loading import load_network
 
 # b batch, c channels of the prediction, h w image
 

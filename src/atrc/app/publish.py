@@ -9,8 +9,8 @@ import torch
 
 from atrc.errors import UserError, first_line
 from atrc.network.hub import WEIGHTS
-from atrc.training.evaluate import read_measurement
-from atrc.training.loading import load_network
+from atrc.training.evaluation.evaluate import read_measurement
+from atrc.training.run.loading import load_network
 
 
 def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str:

@@ -20,10 +20,10 @@ from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.studies.style import CONTEXT_COLOURS, ink
 from atrc.tasks import SemanticSegmentation
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result
-from atrc.training.loading import load_network
+from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import Recipe
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
+from atrc.training.run.loading import load_network
 
 IMAGES = 4
 

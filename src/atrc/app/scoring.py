@@ -10,9 +10,9 @@ from typing import Any
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
-from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
+from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
+from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 
 def score_checkpoint(

@@ -18,8 +18,8 @@ from atrc.studies.runner import Executor, Run
 from atrc.studies.slurm import SlurmExecutor, require_not_submitted
 from atrc.studies.slurm_config import SlurmConfig
 from atrc.studies.study import Study
-from atrc.training.evaluate import read_results, results_to_dict
-from atrc.training.only_one import only_one
+from atrc.training.evaluation.evaluate import read_results, results_to_dict
+from atrc.training.run.lock import only_one
 
 HEAD = ("", "done", "running", "waiting", "failed", "progress")
 REDRAW = 1.0  # time between two pictures of the table [s]

@@ -7,8 +7,8 @@ from typing import Any
 
 from atrc.studies.cells import Cell
 from atrc.studies.measured import Measured
-from atrc.training.evaluate import read_measurement
-from atrc.training.protocol import Protocol, protocol_differences
+from atrc.training.evaluation.evaluate import read_measurement
+from atrc.training.evaluation.protocol import Protocol, protocol_differences
 from atrc.training.recipe import differences, flatten
 
 # What rows are there to vary, and what changes no result.

@@ -14,8 +14,8 @@ import yaml
 from atrc.data.folder_yaml import load_yaml
 from atrc.errors import UserError
 from atrc.files import write_atomic
-from atrc.training.folder import RunFolder, plain
 from atrc.training.recipe import Recipe, differences, flatten
+from atrc.training.run.folder import RunFolder, plain
 
 State = Literal["done", "failed", "interrupted", "waiting"]
 

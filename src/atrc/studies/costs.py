@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from atrc.errors import UserError
 from atrc.studies.cells import Cell
 from atrc.studies.measured import Measured
-from atrc.training.checkpoint import Checkpoint
 from atrc.training.resources import count_multiply_adds, count_parameters
+from atrc.training.run.checkpoint import Checkpoint
 
 Count = tuple[int, int]  # parameters, multiply-adds of one image
 

@@ -9,7 +9,7 @@ from typing import Any
 from atrc.genotype import CONTEXTS, Genotype, SearchSpace
 from atrc.studies.cells import Cell
 from atrc.studies.measured import Measured, Measurements, Spread
-from atrc.training.folder import read_table
+from atrc.training.run.folder import read_table
 
 Pair = tuple[str, str]  # target, source
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
-from atrc.training.evaluate import Result, results_to_dict
+from atrc.training.evaluation.evaluate import Result, results_to_dict
 
 Pair = tuple[str, str]  # target, source
 

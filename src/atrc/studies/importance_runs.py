@@ -18,10 +18,10 @@ from atrc.studies.importance import Importance, Pair, average, correlation
 from atrc.studies.measured import measure
 from atrc.studies.permutation import measure_importance
 from atrc.studies.plan import read_study
-from atrc.training.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.evaluate import Result
-from atrc.training.protocol import Protocol, checkpoint_rule, describe_protocol
+from atrc.training.evaluation.evaluate import Result
+from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol
 from atrc.training.resources import require_device
+from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 VERSION = 1
 

@@ -12,7 +12,7 @@ from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
 from atrc.studies.cells import Cell
 from atrc.studies.study import Row, Study
-from atrc.training.evaluate import Result, read_results
+from atrc.training.evaluation.evaluate import Result, read_results
 
 Results = dict[str, Result]  # by task
 

@@ -27,7 +27,7 @@ from atrc.network import MultiTaskNetwork
 from atrc.search.mixture import Mixture
 from atrc.studies.importance import Importance, Pair
 from atrc.tasks import Task
-from atrc.training.evaluate import Meter
+from atrc.training.evaluation.evaluate import Meter
 
 # k permutations, c feature channels, d attention channels, h w feature grid, y x image
 

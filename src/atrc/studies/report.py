@@ -16,7 +16,7 @@ from atrc.studies.figures import context_shares
 from atrc.studies.measured import Measured, Measurements, measure
 from atrc.studies.records import nested_records
 from atrc.studies.study import Study
-from atrc.training.protocol import Protocol
+from atrc.training.evaluation.protocol import Protocol
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from atrc.data.pascal import pascal_tasks
 from atrc.errors import UserError
 from atrc.tasks import Task
 from atrc.training.recipe import Recipe
-from atrc.training.recipe_files import read_recipe, recipe_path, shipped_recipes
+from atrc.training.recipe.files import read_recipe, recipe_path, shipped_recipes
 
 LAYOUTS = {"nyud": nyud_tasks, "pascal": pascal_tasks}
 

@@ -28,22 +28,22 @@ from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
 from atrc.files import write_atomic
 from atrc.network import build_network
+from atrc.search.build import build_supergraph
 from atrc.tasks import tasks_to_dicts
-from atrc.training.build import build_supergraph
-from atrc.training.checkpoint import Checkpoint
-from atrc.training.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
+from atrc.training.distributed.processes import all_or_none, make_fabric
+from atrc.training.distributed.sync_batch_norm import synchronise
+from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
+from atrc.training.evaluation.protocol import describe_protocol
 from atrc.training.execution import arrange
-from atrc.training.folder import RunFolder, Table, storage
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Guard
-from atrc.training.only_one import only_one
-from atrc.training.phase import TrainPhase
-from atrc.training.processes import all_or_none, make_fabric
-from atrc.training.protocol import describe_protocol
+from atrc.training.phases.search import BranchSearch, ContextSearch
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
-from atrc.training.requirements import require_usable
-from atrc.training.search_phases import BranchSearch, ContextSearch
-from atrc.training.sync_batch_norm import synchronise
+from atrc.training.recipe.requirements import require_usable
+from atrc.training.run.checkpoint import Checkpoint
+from atrc.training.run.folder import RunFolder, Table, storage
+from atrc.training.run.lock import only_one
 
 PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": ContextSearch, "branches": BranchSearch}
 

@@ -23,9 +23,9 @@ from atrc.network.hub import load_weights
 from atrc.search import Supergraph
 from atrc.search.branches import BranchSupergraph
 from atrc.search.schedule import linear
-from atrc.training.checkpoint import Checkpoint, read_tensors, write_tensors
-from atrc.training.folder import RunFolder
 from atrc.training.losses import task_losses
+from atrc.training.run.checkpoint import Checkpoint, read_tensors, write_tensors
+from atrc.training.run.folder import RunFolder
 
 FORMAT, VERSION = "atrc-nonfinite", 1
 

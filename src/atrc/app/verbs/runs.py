@@ -142,7 +142,7 @@ def resources(studies: list[str] | None = None, repeats: int = 3, device: str = 
 
 
 def _report(results: dict[str, Any], path: str | None) -> None:
-    from atrc.training.evaluate import results_to_dict
+    from atrc.training.evaluation.evaluate import results_to_dict
 
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)

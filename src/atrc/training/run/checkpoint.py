@@ -19,10 +19,10 @@ from atrc.network import Architecture, MultiTaskNetwork
 from atrc.network.architecture import RESOLVED, tasks_from_values
 from atrc.network.build import rebuild
 from atrc.network.hub import at_most, load_weights
+from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
-from atrc.training.build import build_supergraph
 from atrc.training.recipe import Recipe, differences, flatten
-from atrc.training.stored import CodeError, check_stored
+from atrc.training.run.safe_load import CodeError, check_stored
 
 FORMAT, VERSION = "atrc-checkpoint", 1
 KINDS: dict[str, type | UnionType] = {

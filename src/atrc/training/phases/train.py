@@ -11,9 +11,9 @@ from atrc.branching import Branching
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.training.balancing import build_balancing
-from atrc.training.folder import RunFolder
-from atrc.training.optimizer import polynomial, sgd
+from atrc.training.optim.optimizers import polynomial, sgd
 from atrc.training.recipe import Recipe
+from atrc.training.run.folder import RunFolder
 
 
 class TrainPhase:

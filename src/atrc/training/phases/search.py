@@ -16,8 +16,8 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, count_cost
 from atrc.search.branches import BranchSupergraph
 from atrc.search.schedule import linear
-from atrc.training.optimizer import Joint
-from atrc.training.phase import TrainPhase
+from atrc.training.optim.optimizers import Joint
+from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 
 

@@ -24,7 +24,7 @@ from atrc.data.transforms import collate_padded
 from atrc.errors import UserError
 from atrc.network import Output
 from atrc.tasks import Task
-from atrc.training.protocol import Protocol
+from atrc.training.evaluation.protocol import Protocol
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Several processes: devices, failures, synchronised batch normalisation."""

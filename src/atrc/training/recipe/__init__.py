@@ -1,0 +1,13 @@
+"""Recipes: everything a run depends on, their files, and what is refused before a run starts."""
+
+from atrc.training.recipe.config import (
+    DataConfig,
+    NetworkConfig,
+    OptimConfig,
+    Recipe,
+    SearchConfig,
+    differences,
+    flatten,
+)
+
+__all__ = ["DataConfig", "NetworkConfig", "OptimConfig", "Recipe", "SearchConfig", "differences", "flatten"]

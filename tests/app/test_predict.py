@@ -1,6 +1,5 @@
 """Predictions of anybody's pictures: in the units of the tasks, as large as the picture, whatever lies beside it."""
 
-import contextlib
 import copy
 import errno
 import itertools
@@ -17,7 +16,7 @@ from PIL import Image
 from atrc.app.data import sheet as data_sheet
 from atrc.app.legends import LINE, draw_key
 from atrc.app.predict import writer as predict_writer
-from atrc.app.predict.files import STRIP, replacing, strips, write_raw
+from atrc.app.predict.files import STRIP, strips, write_raw
 from atrc.app.predict.inputs import Input, find_inputs
 from atrc.app.predict.predict import batches, run_predict
 from atrc.app.predict.predictor import Predictor, decode, non_finite
@@ -196,15 +195,6 @@ def test_a_prediction_of_twenty_thousand_pixels_a_side_comes_in_small_strips():
     some = list(itertools.islice(strips(torch.rand(40, 4, 64), (20_000, 20_000)), 5))
     assert all(strip.numel() <= STRIP for strip in some)
     assert some[0].shape[-1] == 20_000
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    (tmp_path / "x.txt").write_text("old")
-    with contextlib.suppress(ZeroDivisionError), replacing(tmp_path / "x.txt") as partial:
-        partial.write_text("half")
-        raise ZeroDivisionError
-    assert files(tmp_path) == ["x.txt"]
-    assert (tmp_path / "x.txt").read_text() == "old"
 
 
 # The whole verb

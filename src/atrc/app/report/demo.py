@@ -15,6 +15,7 @@ from atrc.app.report.curves import plot_curves
 from atrc.app.report.pictures import decode, load_photo, paint, png_uri
 from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
+from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.studies.style import CONTEXT_COLOURS, ink
@@ -22,7 +23,6 @@ from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.run.folder import write_text
 from atrc.training.run.loading import load_network
 
 IMAGES = 4
@@ -98,7 +98,7 @@ def write_report(
         legend=_legend(network),
         search_seconds=round(Checkpoint.load(checkpoint_path(search.folder)).seconds),
     )
-    write_text(out / "report.html", text)
+    write_atomic(out / "report.html", text)
 
 
 def learnt(row: Row, constant: Row) -> str:

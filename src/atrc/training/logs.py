@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,18 @@ def _tensorboard(folder: Path, ends: Mapping[str, int]) -> Any:
 def _wandb(folder: Path, ends: Mapping[str, int]) -> Any:
     from lightning.pytorch.loggers import WandbLogger
 
-    return WandbLogger(name=folder.name, project="atrc", save_dir=folder)
+    logger = WandbLogger(name=folder.name, project="atrc", save_dir=folder)
+    logger.finalize = lambda status: logger.experiment.finish()  # Lightning leaves that to the end of the process
+    return logger
 
 
 def _mlflow(folder: Path, ends: Mapping[str, int]) -> Any:
     from lightning.pytorch.loggers import MLFlowLogger
 
-    return MLFlowLogger("atrc", run_name=folder.name, save_dir=str(folder / "mlruns"))
+    # A server if MLFLOW_TRACKING_URI names one, else files in the run's folder, for which mlflow wants to be asked.
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    where = os.environ.get("MLFLOW_TRACKING_URI")
+    return MLFlowLogger("atrc", run_name=folder.name, tracking_uri=where, save_dir=str(folder / "mlruns"))
 
 
 LOGGERS: dict[str, Callable[[Path, Mapping[str, int]], Any]] = {

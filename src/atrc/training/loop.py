@@ -26,6 +26,7 @@ from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
+from atrc.files import write_atomic
 from atrc.network import build_network
 from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
@@ -43,7 +44,7 @@ from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.requirements import require_usable
 from atrc.training.run.checkpoint import Checkpoint
-from atrc.training.run.folder import RunFolder, storage, write_text
+from atrc.training.run.folder import RunFolder, storage
 from atrc.training.run.lock import lock
 from atrc.training.step import Losses, Stepper
 
@@ -294,7 +295,7 @@ class Fit:
                 "protocol": describe_protocol(self.data.val, self.data.tasks, self.recipe.data.crop),
                 "results": results_to_dict(results),
             }
-            write_text(self.folder.results, json.dumps(content, indent=2) + "\n")
+            write_atomic(self.folder.results, json.dumps(content, indent=2) + "\n")
             self.logs.close()
         self.fabric.barrier()
         return results

@@ -34,7 +34,7 @@ class SearchPhase(TrainPhase, abc.ABC):
         super().__init__(network, recipe)
         self.alpha_optimizer = build_optimizer("adam", self.supergraph.alphas(), lr=recipe.search.lr)
         self.optimizer = Joint(self.weight_optimizer, self.alpha_optimizer)
-        self.clip = recipe.search.clip
+        self.clipped, self.clip = [*self.weights, *self.supergraph.alphas()], recipe.search.clip
 
     def find_weights(self) -> list[torch.nn.Parameter]:
         """Return all parameters but alpha."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from atrc.branching import Groups
 from atrc.errors import UserError, require_format
+from atrc.files import replacing
 from atrc.network import Architecture, MultiTaskNetwork
 from atrc.network.architecture import RESOLVED, tasks_from_values
 from atrc.network.build import rebuild
@@ -21,7 +22,6 @@ from atrc.network.hub import at_most, load_weights
 from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.recipe import Recipe, differences, flatten
-from atrc.training.run.folder import replacing
 from atrc.training.run.safe_load import safe_load
 
 FORMAT, VERSION = "atrc-checkpoint", 1

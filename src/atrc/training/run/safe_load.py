@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 
 # What a checkpoint consists of next to plain values. torch's own list is longer; some of it fills the memory.
 _STORAGE = re.compile(r"(Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
@@ -42,8 +42,7 @@ def safe_load(path: str | Path) -> Any:
             "a source that you trust"
         ) from None
     except Exception as error:  # zipfile, pickle and torch raise many kinds on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
+        raise UserError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
 
 
 def _check(path: Path) -> None:

@@ -25,31 +25,35 @@ def demo(out: str = "demo", image: str | None = None, seed: int = 0) -> None:
     run_demo(Path(out), Path(image) if image else None, seed)
 
 
-def train(recipe: Recipe, resume: bool = False, json: str | None = None) -> None:
+def train(recipe: Recipe, resume: bool = False, extend: int | None = None, json: str | None = None) -> None:
     """Train a recipe.
 
     Args:
         recipe: What to do.
         resume: Continue the run in --out from its last checkpoint.
+        extend: Continue it up to this many steps in all, more than it had; from there the schedules are those of the
+            longer run.
         json: Also write the final metrics to this file; "-" for standard output.
     """
     from atrc.training.loop import fit
 
-    _report(fit(recipe, resume=resume), json)
+    _report(fit(recipe, resume=resume, extend=extend), json)
 
 
-def search(recipe: Recipe, resume: bool = False, json: str | None = None) -> None:
+def search(recipe: Recipe, resume: bool = False, extend: int | None = None, json: str | None = None) -> None:
     """Search the genotype of a recipe.
 
     Args:
         recipe: What to do; network.distillation and network.genotype are the search's own affair.
         resume: Continue the run in --out from its last checkpoint.
+        extend: Continue it up to this many steps in all, more than it had; from there the schedules are those of the
+            longer run.
         json: Also write the final metrics to this file; "-" for standard output.
     """
     from atrc.genotype import Genotype
     from atrc.training.loop import fit
 
-    _report(fit(recipe, search=True, resume=resume), json)
+    _report(fit(recipe, search=True, resume=resume, extend=extend), json)
     if (path := recipe.folder / "genotype.json").exists():
         print(f"{path}:\n{Genotype.load(path)}", file=sys.stderr)
 
@@ -74,7 +78,7 @@ def evaluate(
         allow_different_protocols: Compare also with a baseline that was measured otherwise.
         json: Also write the metrics to this file; "-" for standard output.
     """
-    from atrc.app.scoring import score_checkpoint
+    from atrc.app.evaluate import score_checkpoint
 
     allowed = allow_different_protocols
     scores = score_checkpoint(checkpoint, data, baseline, split, workers, allow_different_protocols=allowed)
@@ -101,7 +105,7 @@ def study(
         slurm: Where and how cells are submitted to Slurm; giving any of these submits them.
         json: Also write the cells to this file; "-" for standard output, in place of the table.
     """
-    from atrc.app.study import run_study
+    from atrc.app.study.board import run_study
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         cells = run_study(file, out, jobs, dry_run, slurm)
@@ -118,7 +122,7 @@ def report_study(folder: str, out: str | None = None, json: str | None = None) -
         out: Folder for the report; FOLDER/report by default.
         json: Also write the numbers to this file; "-" for standard output, in place of the table.
     """
-    from atrc.app.study_report import report_study
+    from atrc.app.study.report import report_study
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         content = report_study(folder, out)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+from atrc.search.mixture import Choice
 from svg import INK, LINE, PLAIN, SOFT, SOURCE, TARGET, arrow, box, line, page, rect, text
 from torch import Tensor
 
 from atrc.genotype import CONTEXTS, Genotype
-from atrc.search.mixture import Choice
 from atrc.search.schedule import linear
 from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
 from atrc.training.recipe import Recipe, SearchConfig

@@ -131,10 +131,9 @@ class Genotype:
         """Return a genotype that the authors released; `PUBLISHED` has the names."""
         if name not in PUBLISHED:
             raise UserError(f"no published genotype '{name}'; there are: {', '.join(PUBLISHED)}")
-        tasks, rows = PUBLISHED[name]
-        return cls(
-            {t: {s: list(CONTEXTS)[i] for s, i in zip(tasks, row, strict=True)} for t, row in zip(tasks, rows, strict=True)}
-        )
+        (tasks, rows), names = PUBLISHED[name], list(CONTEXTS)
+        contexts = {t: [names[i] for i in row] for t, row in zip(tasks, rows, strict=True)}
+        return cls({target: dict(zip(tasks, row, strict=True)) for target, row in contexts.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Genotype:

@@ -13,7 +13,7 @@ from atrc.errors import UserError
 if TYPE_CHECKING:
     from atrc.contexts.base import Context
 
-# In the order of the published integers. Classes are named here and imported on first use: genotypes load without torch.
+# In the order of the published integers. Classes are imported on first use, so genotypes load without torch.
 CONTEXTS: dict[str, str | type[Context]] = {
     "none": "atrc.contexts.none.NoContext",
     "global": "atrc.contexts.global_.Global",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -29,7 +30,7 @@ class TLabel(Context):
 
     name, title, letter, colour = "t_label", "T-label", "T", "#228833"
     meaning = "label regions of the row's task"
-    regions = "target"
+    regions: ClassVar[Literal["target", "source"] | None] = "target"
 
     @staticmethod
     def gather(

@@ -188,7 +188,7 @@ class ContextPooling(nn.Module):
             target_densities: Of the target's label regions, for T-label.
             source_densities: Of the source's label regions, for S-label.
         """
-        attended = self.context.gather(source, self.choose(target_densities, source_densities))  # Eq. 5 of label contexts
+        attended = self.context.gather(source, self.choose(target_densities, source_densities))  # Eq. 5 (labels)
         query, key, value = self.query(target), self.key(attended), self.value(attended)  # Eq. 1
         attend = KERNELS.get(self.context.name, self.context.attend)  # without `atrc.ops`: attend = self.context.attend
         return attend(query, key, value)  # Eq. 2, 3 or 4
@@ -220,9 +220,7 @@ def _check(module: ATRC, features: Mapping[str, Tensor], auxiliary: Mapping[str,
     inputs = [("features", task, features[task], module.channels) for task in tasks]
     inputs += [("auxiliary", task, auxiliary[task], 0) for task in module.label_tasks]
     for what, task, x, channels in inputs:
-        if x.dim() != 4 or channels not in (0, x.shape[1]) or (x.shape[0], *x.shape[2:]) != (
-            first.shape[0],
-            *first.shape[2:],
-        ):
+        same_grid = x.dim() == 4 and (x.shape[0], *x.shape[2:]) == (first.shape[0], *first.shape[2:])
+        if not same_grid or channels not in (0, x.shape[1]):
             expected = f"(b, {channels or 'regions'}, h, w) with b, h and w as the features of '{tasks[0]}'"
             raise UserError(f"{what} of '{task}' have shape {tuple(x.shape)}; expected {expected}")

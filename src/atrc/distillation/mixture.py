@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts import get_context
 from atrc.distillation.atrc import ATRC, ContextPooling
 from atrc.genotype import SearchSpace
 
@@ -129,7 +128,7 @@ def combined_atrc(
 def heaviest(
     block: nn.Module, target: Float[Tensor, "b c h w"], source: Float[Tensor, "b c h w"]
 ) -> ContextPooling | None:
-    """Return the context pooling block that a pair's block is, or weights most for one image; None for "none".
+    """Return the context pooling block that a pair's block is, or weights most for one image; None for "none" alone.
 
     Args:
         block: A `ContextPooling` or a `Mixture`.
@@ -139,6 +138,5 @@ def heaviest(
     if isinstance(block, ContextPooling):
         return block
     assert isinstance(block, Mixture)
-    weights = {context: float(weight) for context, weight in block.gate(target, source).items()}
-    chosen = max(weights, key=weights.__getitem__)
-    return None if get_context(chosen).name == "none" else block.candidate(chosen)
+    weights = {context: float(weight) for context, weight in block.gate(target, source).items() if context != "none"}
+    return block.candidate(max(weights, key=weights.__getitem__)) if weights else None

@@ -47,9 +47,7 @@ class MultiScale(Distillation):
         by_level = [module.contexts(*inputs) for module, *inputs in self.by_level(features, auxiliary or {})]
         return {pair: [contexts[pair] for contexts in by_level] for pair in by_level[0]}
 
-    def refine(
-        self, features: Mapping[str, Levels], contexts: Mapping[tuple[str, str], Levels]
-    ) -> dict[str, Levels]:
+    def refine(self, features: Mapping[str, Levels], contexts: Mapping[tuple[str, str], Levels]) -> dict[str, Levels]:
         """Refine the levels of some targets by given contexts, if the modules are ATRC."""
         refined = [
             module.refine({task: own[i] for task, own in features.items()}, {p: c[i] for p, c in contexts.items()})  # type: ignore[operator]
@@ -72,4 +70,3 @@ class MultiScale(Distillation):
             resized = {task: resize(logits, own[task]) for task, logits in auxiliary.items()}
             inputs.append((module, own, resized))
         return inputs
-

@@ -67,7 +67,7 @@ class ASPPNeck(Neck):
         self.level_channels = SKIP, DEEP
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        own = {task: [self.skip(levels[task][0]), aspp(levels[task][-1])] for task, aspp in self.aspp.items()}
+        own: dict[str, Levels] = {t: [self.skip(levels[t][0]), aspp(levels[t][-1])] for t, aspp in self.aspp.items()}
         return NeckOutput(own, {})
 
 

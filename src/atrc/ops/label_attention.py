@@ -72,9 +72,7 @@ def _label_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("atrc::label_attention_backward", mutates_args=())
-def _label_attention_backward(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _label_attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     g, q, k, v = (_computable(x) for x in (grad, query, key, value))
     with torch.autocast(query.device.type, enabled=False):
         grad_query, grad_key, grad_value = _kernels(q).backward(g, q, k, v)
@@ -97,9 +95,7 @@ def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 @_label_attention_backward.register_fake
-def _(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad: Tensor, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
 
 
@@ -116,9 +112,7 @@ _label_attention.register_autograd(_differentiate, setup_context=_remember)
 
 # The formulas see shapes. As for PyTorch's own attention, the backward pass counts the scores twice.
 @register_flop_formula(torch.ops.atrc.label_attention)
-def _forward_flops(
-    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], **_: object
-) -> int:
+def _forward_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], **_: object) -> int:
     b, d, h, w = query
     return 2 * b * h * w * key[2] * (d + value[1])
 

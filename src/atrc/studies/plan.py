@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from atrc.contexts import CONTEXTS
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS
 from atrc.studies.cells import Cell, Stage
 from atrc.studies.study import Row, Study
 from atrc.training.recipe import Recipe

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
+from atrc.contexts import CONTEXTS
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, PUBLISHED, Genotype, SearchSpace, block_agreement, mean_agreement
+from atrc.genotype import PUBLISHED, Genotype, SearchSpace, block_agreement, mean_agreement
 
 TASKS = ("semseg", "depth", "normals")
 

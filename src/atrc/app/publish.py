@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 from atrc.network.hub import WEIGHTS
 from atrc.training.evaluation.evaluate import read_measurement
 from atrc.training.run.loading import load_network
@@ -43,9 +43,9 @@ def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str
     except UserError:
         raise
     except Exception as error:  # offline, not logged in, not allowed: the Hub's client raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"{folder} is written, but not uploaded to {hub} ({reason}); log in with `hf auth login`, or try again"
+            f"{folder} is written, but not uploaded to {hub} ({first_line(error)}); log in with "
+            "`hf auth login`, or try again"
         ) from None
 
 

@@ -21,6 +21,7 @@ class Context(abc.ABC):
         colour: In figures and the explorer, `#rrggbb`.
         meaning: What a pixel attends to, in a few words.
         regions: The task whose label regions are attended to instead of pixels, if any.
+        window: Side of the square around a pixel that it attends to [px], if the context is limited to one.
         activation: The last activation of query and key.
     """
 
@@ -30,6 +31,7 @@ class Context(abc.ABC):
     colour: ClassVar[str]
     meaning: ClassVar[str]
     regions: ClassVar[Literal["target", "source"] | None] = None
+    window: ClassVar[int | None] = None
     activation: ClassVar[type[nn.Module]] = nn.ReLU
 
     @staticmethod

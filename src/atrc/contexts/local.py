@@ -20,6 +20,7 @@ class Local(Context):
     """Attend to the 9x9 window around a pixel; neighbours outside the image do not exist. Source: Sec. 3.2.2, Eq. 4."""
 
     name, title, letter, colour, meaning = "local", "local", "L", "#ccbb44", f"{WINDOW}x{WINDOW} cells around"
+    window = WINDOW
 
     @staticmethod
     def attend(

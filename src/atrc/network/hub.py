@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
+from atrc.files import write_atomic
 from atrc.network.architecture import Architecture
 from atrc.network.card import model_card
 
@@ -77,7 +78,7 @@ class Shareable(nn.Module, PyTorchModelHubMixin):
         except Exception as error:  # offline, forbidden, not there, not a name: the Hub's client raises many kinds
             raise UserError(
                 f"{where}: no such folder, and the Hugging Face Hub gives none of that name "
-                f"({type(error).__name__}: {_first_line(error)}); check the name, or download it while online"
+                f"({type(error).__name__}: {first_line(error)}); check the name, or download it while online"
             ) from error
 
     def save_pretrained(
@@ -123,12 +124,9 @@ class Shareable(nn.Module, PyTorchModelHubMixin):
     def _save_pretrained(self, save_directory: Path) -> None:
         weights = {key: value.detach().contiguous() for key, value in self.state_dict().items()}
         content = json.dumps(_architecture(self).to_dict(), indent=2) + "\n"
-        partial = save_directory / f"{WEIGHTS}.partial"
-        partial.write_bytes(save(weights, metadata={"format": "pt"}))  # save_file would hide it from other users
-        partial.replace(save_directory / WEIGHTS)
-        partial = save_directory / f"{CONFIG}.partial"
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(save_directory / CONFIG)
+        # Not save_file, which would hide it from other users.
+        write_atomic(save_directory / WEIGHTS, save(weights, metadata={"format": "pt"}))
+        write_atomic(save_directory / CONFIG, content)
 
     def _shareable(self, dtype: torch.dtype | None) -> Shareable:
         """Return this network, or a copy in another precision, if it can be saved at all."""
@@ -160,7 +158,7 @@ def load_folder(folder: Path) -> MultiTaskNetwork:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({_first_line(error)}); save the network again") from None
+        raise UserError(f"{path}: cannot be read as JSON ({first_line(error)}); save the network again") from None
     weights = _read_weights(folder / WEIGHTS)
     try:
         with at_most(weights):
@@ -177,7 +175,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `save_pretrained` writes one") from None
     except Exception as error:  # safetensors raises its own kind, and others on what it does not know
-        raise UserError(f"{path}: not readable ({_first_line(error)}); save the network again") from None
+        raise UserError(f"{path}: not readable ({first_line(error)}); save the network again") from None
 
 
 @contextlib.contextmanager
@@ -233,7 +231,3 @@ def _architecture(network: Shareable) -> Architecture:
             "retrain the genotype or the branching, with atrc train, and save the network of that run"
         )
     return network.architecture
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -95,8 +95,8 @@ def _draw_source(
     if found.regions is not None:
         task = inspection.tasks[region_task(found, target, source)]
         draw_regions(below, task, found.regions.numpy())
-    elif (found.pixels == 0).any():
-        _draw_window(below, found.pixels.numpy(), inspection.place(*pixel), photo.shape[1] / photo.shape[0])
+    elif window := get_context(found.context).window:
+        _draw_window(below, found.pixels.numpy(), window, inspection.place(*pixel), photo.shape[1] / photo.shape[0])
     else:
         below.set_title(describe_range(found.pixels.numpy()), loc="left", color=GREY)
 
@@ -137,9 +137,11 @@ def draw_regions(axes: Axes, task: Task, weights: Float[np.ndarray, " r"]) -> No
         axes.text(weights.max(), place + 0.62, f"{100 * share:.1f} %", size=5.5, va="bottom", ha="right")
 
 
-def _draw_window(axes: Axes, weights: Float[np.ndarray, "y x"], cell: tuple[int, int], aspect: float) -> None:
-    """Draw the part of the image that is attended to."""
-    rows, columns = (slice(int(found.min()), int(found.max()) + 1) for found in np.nonzero(weights))
+def _draw_window(
+    axes: Axes, weights: Float[np.ndarray, "y x"], side: int, cell: tuple[int, int], aspect: float
+) -> None:
+    """Draw the window of a local context; it ends at the border of the image."""
+    rows, columns = (slice(max(0, place - side // 2), place + side // 2 + 1) for place in cell)
     window = weights[rows, columns]
     axes.imshow(window, cmap=COLOURS, vmin=0)
     _mark(axes, (cell[0] - rows.start, cell[1] - columns.start))

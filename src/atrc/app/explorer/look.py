@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atrc.app.explorer import legends
 from atrc.app.explorer.limits import MissingError
+from atrc.contexts import get_context
 from atrc.errors import UserError
 from atrc.studies.attention import ContextMap, Inspection, region_task
 from atrc.studies.attention_figures import describe_range
@@ -116,9 +117,9 @@ class Look:
         if found is None:
             return {"context": "none"}
         weights = np.nan_to_num(found.pixels.float().cpu().numpy())
-        attended = weights[weights > 0][None] if weights.any() else weights
-        even = "an even share" if attended.size == weights.size else "an even share of the window"
-        shares = describe_range(attended).replace("even", even)
+        local = get_context(found.context).window and weights.any()
+        attended = weights[weights > 0][None] if local else weights
+        shares = describe_range(attended).replace("even", "an even share of the window" if local else "an even share")
         described = {"context": found.context, "levels": levels(weights), "range": shares}
         if found.regions is not None:
             task = self.tasks[region_task(found, target, source)]

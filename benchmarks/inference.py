@@ -25,8 +25,8 @@ from timing import machine, peak_megabytes, seconds
 from atrc.app.export import compare, require_equal
 from atrc.data.nyud import nyud_tasks
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
-from atrc.network.export import Deployed, Predict, export_network
-from atrc.network.fold import fold_batch_norm
+from atrc.sharing.export import Deployed, Predict, export_network
+from atrc.sharing.fold import fold_batch_norm
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from textbook import textbook
@@ -64,7 +64,7 @@ def make_predict(form: str, network: MultiTaskNetwork, path: Path) -> Predict:
 
 
 def open_session(path: Path) -> Predict:
-    """As `atrc.network.export.open_onnx`, on a number of threads."""
+    """As `atrc.sharing.export.open_onnx`, on a number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

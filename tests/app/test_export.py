@@ -17,8 +17,8 @@ from atrc.app.export import Difference, compare, difference, require_equal, tria
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
-from atrc.network.export import FORMATS, OPSET, Deployed, describe, export_network, trace
-from atrc.network.fold import fold_batch_norm
+from atrc.sharing.export import FORMATS, OPSET, Deployed, describe, export_network, trace
+from atrc.sharing.fold import fold_batch_norm
 from atrc.search.build import build_supergraph
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
 
@@ -165,7 +165,7 @@ def test_one_that_differs_is_not_written_and_what_was_there_stays(small, tmp_pat
         return folded
 
     (tmp_path / "x.pt2").write_text("before")
-    monkeypatch.setattr("atrc.network.export.fold_batch_norm", wrong)
+    monkeypatch.setattr("atrc.sharing.export.fold_batch_norm", wrong)
     with pytest.raises(SystemExit) as exit:
         main(["export", small[1], "--out", str(tmp_path / "x.pt2"), "--size", "[40,56]"])
     assert exit.value.code == 2

@@ -24,7 +24,7 @@ from readers import Reader, check_slice
 from safetensors.torch import save
 
 from atrc.network import NetworkConfig, build_network
-from atrc.network.hub import load_folder
+from atrc.sharing.hub import load_folder
 from atrc.tasks import Depth, SemanticSegmentation, tasks_to_dicts
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import FORMAT, Checkpoint

@@ -11,7 +11,7 @@ from atrc.training.loop import Fit, fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import read_table
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 TASKS = ["semseg", "depth"]
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from atrc.errors import UserError
-from atrc.training.run.loading import load_network, shipped_networks
+from atrc.training.loading import load_network, shipped_networks
 
 
 def test_one_comes_with_atrc():

@@ -19,7 +19,7 @@ from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task
 from atrc.training.run.folder import write_text
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 # h w image
 

@@ -19,9 +19,9 @@ from atrc.data.images import read_image
 from atrc.data.rooms import render_room
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
-from atrc.network.export import SMALLEST, Predict, export_network, first_line, format_of
+from atrc.sharing.export import SMALLEST, Predict, export_network, first_line, format_of
 from atrc.tasks import Task
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 # b batch, c channels of the prediction, h w image
 

@@ -15,7 +15,7 @@ from atrc.app.predict_video import predict_video
 from atrc.app.predict_writer import Writer
 from atrc.app.predictor import Predictor, non_finite
 from atrc.data.images import Photo, read_image
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 Job = tuple[Input, Photo]
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from atrc.errors import UserError
-from atrc.network.hub import WEIGHTS
+from atrc.sharing.hub import WEIGHTS
 from atrc.training.evaluation.evaluate import read_measurement
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 
 def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str:

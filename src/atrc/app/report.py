@@ -23,7 +23,7 @@ from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.run.folder import write_text
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 IMAGES = 4
 

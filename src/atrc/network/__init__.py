@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atrc.network.architecture import Architecture
+    from atrc.sharing.architecture import Architecture
     from atrc.network.build import build_network
     from atrc.network.config import NetworkConfig
     from atrc.network.network import MultiTaskNetwork, Output

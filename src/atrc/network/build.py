@@ -12,7 +12,7 @@ from atrc.distillation import ATRC, COMBINATIONS, Distillation, MultiScale, buil
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.necks import FPM, build_neck
-from atrc.network.architecture import Architecture
+from atrc.sharing.architecture import Architecture
 from atrc.network.config import NetworkConfig
 from atrc.network.network import MultiTaskNetwork
 from atrc.tasks import Task

@@ -15,7 +15,7 @@ from atrc.distillation import ATRC, Distillation, NoDistillation
 from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
 from atrc.necks import ConcatNeck, Neck, resize
-from atrc.network.hub import Shareable
+from atrc.sharing.hub import Shareable
 from atrc.tasks import Task
 
 # b batch, h w image

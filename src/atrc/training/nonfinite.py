@@ -19,7 +19,7 @@ from atrc.data.sample import Batch, map_tensors
 from atrc.data.sampling import hash_seed
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
-from atrc.network.hub import load_weights
+from atrc.sharing.hub import load_weights
 from atrc.search import Supergraph
 from atrc.search.branches import BranchSupergraph
 from atrc.search.schedule import linear

@@ -14,7 +14,7 @@ from atrc.app.explorer.limits import Limits
 from atrc.app.explorer.model import Model, short_names
 from atrc.app.explorer.worker import Worker
 from atrc.errors import UserError, needs_extra
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 WAITING = 128  # connections that are not yet accepted
 

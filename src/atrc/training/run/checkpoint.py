@@ -15,9 +15,9 @@ from torch import Tensor
 from atrc.branching import Groups
 from atrc.errors import UserError, require_format
 from atrc.network import Architecture, MultiTaskNetwork
-from atrc.network.architecture import RESOLVED, tasks_from_values
+from atrc.sharing.architecture import RESOLVED, tasks_from_values
 from atrc.network.build import rebuild
-from atrc.network.hub import at_most, load_weights
+from atrc.sharing.hub import at_most, load_weights
 from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.recipe import Recipe, differences, flatten

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
-from atrc.network.hub import CONFIG
+from atrc.sharing.hub import CONFIG
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 
@@ -41,7 +41,7 @@ def load_network(where: str | Path) -> MultiTaskNetwork:
 
 def shipped_networks() -> dict[str, Path]:
     """Return the folders of the networks that come with the package, or lie beside its source, by name."""
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[1]
     models = installed if (installed := package / "models").is_dir() else package.parents[1] / "models"
     return {folder.name: folder for folder in sorted(models.glob("*")) if (folder / CONFIG).exists()}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from atrc import __version__
 from atrc.genotype import Genotype
-from atrc.network.architecture import Architecture
+from atrc.sharing.architecture import Architecture
 
 _HEAD = """---
 library_name: atrc

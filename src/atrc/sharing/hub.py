@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from atrc.errors import UserError
-from atrc.network.architecture import Architecture
-from atrc.network.card import model_card
+from atrc.sharing.architecture import Architecture
+from atrc.sharing.card import model_card
 
 if TYPE_CHECKING:
     from atrc.network.network import MultiTaskNetwork

@@ -17,11 +17,11 @@ from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import Architecture, MultiTaskNetwork, NetworkConfig, build_network
 from atrc.network.build import rebuild
-from atrc.network.hub import load_weights
+from atrc.sharing.hub import load_weights
 from atrc.search.build import build_supergraph
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.training.run.checkpoint import Checkpoint
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load_network
 
 TASKS = (SemanticSegmentation(num_classes=3, class_names=("a", "b", "c")), Depth(bins=5))
 NAMES = ["semseg", "depth"]
@@ -190,7 +190,7 @@ def test_a_name_on_the_hub_is_downloaded(network, folder, monkeypatch):
         asked.append((repo_id, filename, options["revision"]))
         return str(folder / filename)
 
-    monkeypatch.setattr("atrc.network.hub.hf_hub_download", download)
+    monkeypatch.setattr("atrc.sharing.hub.hf_hub_download", download)
     same(network, MultiTaskNetwork.from_pretrained("someone/something", revision="v2"))
     assert asked == [("someone/something", name, "v2") for name in ("config.json", "model.safetensors")]
     same(network, load_network("someone/something"))

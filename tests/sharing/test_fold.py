@@ -9,7 +9,7 @@ from torch import nn
 from atrc.backbones import build_backbone
 from atrc.distillation import ATRC, DISTILLATIONS
 from atrc.network import NetworkConfig, build_network
-from atrc.network.fold import find_pairs, fold_batch_norm
+from atrc.sharing.fold import find_pairs, fold_batch_norm
 from atrc.tasks import Depth, SemanticSegmentation
 
 TASKS = (SemanticSegmentation(num_classes=3), Depth(bins=4))

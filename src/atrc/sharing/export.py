@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from atrc.errors import UserError, needs_extra
-from atrc.network.fold import fold_batch_norm
+from atrc.sharing.fold import fold_batch_norm
 from atrc.network.network import MultiTaskNetwork
 
 # b batch, h w image

@@ -1,0 +1,1 @@
+"""Networks as files: folders to share, the Hugging Face Hub, and exports for other runtimes."""

@@ -1,4 +1,4 @@
-"""Time and memory of one prediction: textbook, fast, with batch norms folded, in ONNX Runtime, compiled.
+"""Time and memory of one prediction: textbook, fast, in ONNX Runtime, compiled.
 
     python benchmarks/inference.py [none] [nyud_hrnet18] [global] .. [--size H W] [--threads N] [--compile]
 
@@ -26,12 +26,11 @@ from atrc.app.export import compare, require_equal
 from atrc.data.nyud import nyud_tasks
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
 from atrc.sharing.export import Deployed, Predict, export_network
-from atrc.sharing.fold import fold_batch_norm
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from textbook import textbook
 
-FORMS = ("textbook", "fast", "folded", "ONNX Runtime")
+FORMS = ("textbook", "fast", "ONNX Runtime")
 SMALL = (64, 64)
 
 
@@ -57,8 +56,6 @@ def make_predict(form: str, network: MultiTaskNetwork, path: Path) -> Predict:
     if form == "textbook" and network.genotype:
         network = copy.deepcopy(network)
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
-    if form in ("folded", "compiled"):
-        network = fold_batch_norm(network)
     deployed = Deployed(network).eval()
     return torch.compile(deployed) if form == "compiled" else deployed
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from atrc import sharing
 from atrc.app import data_show, predict_writer
 from atrc.app.inputs import Input, find_inputs
 from atrc.app.keys import LINE, draw_key
@@ -48,7 +49,7 @@ def network():
 @pytest.fixture(scope="module")
 def model(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    network.save_pretrained(folder)
+    sharing.save(network, folder)
     return str(folder)
 
 
@@ -356,7 +357,7 @@ def diverged(network, tmp_path_factory):
     torch.nn.init.constant_(broken.final["depth"].weight, torch.nan)
     torch.nn.init.constant_(broken.final["normals"].bias, torch.inf)
     folder = tmp_path_factory.mktemp("diverged")
-    broken.save_pretrained(folder)
+    sharing.save(broken, folder)
     return str(folder)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from atrc import __version__
-from atrc.genotype import Genotype
 from atrc.sharing.architecture import Architecture
 
 _HEAD = """---
@@ -18,68 +17,72 @@ tags:
 
 # {title}
 
-A network for {count} of an image: backbone `{backbone}`, neck `{neck}`, distillation `{distillation}`.
-Made with atrc {version}.
+This network makes {count} of an image, with backbone `{backbone}`, neck `{neck}` and distillation `{distillation}`.
+It was saved by atrc {version}.
 
 ```python
 import atrc
 
-network = atrc.MultiTaskNetwork.from_pretrained("PATH OR OWNER/NAME")
-output = network(image)  # RGB in [0, 1], (b 3 h w), of any size
+network = atrc.load("FOLDER OR OWNER/NAME")
+predictions = network.predict("photo.jpg")  # arrays in the units below, by task
+output = network(image)  # RGB in [0, 1], (b 3 h w), of any size: unnormalised predictions, by task
 ```
 
-or `atrc predict PATH-OR-NAME photo.jpg --out predictions`.
-
-## Tasks
-
-| task | kind | outputs | {result} |
-|---|---|---|---|
+On the command line: `atrc predict FOLDER-OR-NAME photo.jpg --out predictions`.
 """
 
 
-def model_card(architecture: Architecture, *, metrics: Mapping[str, str] | None = None, data: str | None = None) -> str:
+def model_card(
+    architecture: Architecture,
+    *,
+    metrics: Mapping[str, str] | None = None,
+    data: str | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> str:
     """Write the README.md of a network, with metadata as the Hugging Face Hub reads it.
 
     Args:
         architecture: The network's.
-        metrics: What each task scored, in words.
+        metrics: The score of each task, in words.
         data: What it was scored on.
+        settings: How it was trained: values by key of the recipe.
     """
     config, tasks = architecture.config, architecture.tasks
-    head = _HEAD.format(
-        tags="\n".join(f"- {tag}" for tag in dict.fromkeys(task.hub_tag for task in tasks) if tag),
-        title=f"{config.distillation if config.distillation != 'none' else 'multi-task'} on {config.backbone}",
-        count=f"{len(tasks)} dense predictions" if len(tasks) > 1 else "one dense prediction",
-        backbone=config.backbone,
-        neck=config.neck,
-        distillation=config.distillation,
-        version=__version__,
-        result="result" if metrics else "metric",
-    )
+    parts = [
+        _HEAD.format(
+            tags="\n".join(f"- {tag}" for tag in dict.fromkeys(task.hub_tag for task in tasks) if tag),
+            title=f"{config.distillation if config.distillation != 'none' else 'multi-task'} on {config.backbone}",
+            count=f"{len(tasks)} dense predictions" if len(tasks) > 1 else "one dense prediction",
+            backbone=config.backbone,
+            neck=config.neck,
+            distillation=config.distillation,
+            version=__version__,
+        )
+    ]
     scores = {task.name: f"{task.metric_name} [{task.unit}]" for task in tasks} | dict(metrics or {})
-    rows = [f"| {t.name} | {type(t).__name__} | {t.channels} | {scores[t.name]} |" for t in tasks]
-    parts = [head + "\n".join(rows)]
+    rows = [(t.name, type(t).__name__, t.decoded, scores[t.name]) for t in tasks]
+    parts.append("## Tasks\n\n" + _table(["task", "kind", "prediction", "result" if metrics else "metric"], rows))
     if data:
-        parts.append(f"Scored on {data}.")
+        parts.append(f"The results were measured on {data}.")
     if architecture.size:
         h, w = architecture.size
-        parts.append(f"Trained on crops of {h} x {w} pixels; images of about that size suit it best.")
-    if architecture.genotype:
+        parts.append(f"Trained on crops of {h} x {w} pixels. Images of about that size suit it best.")
+    if settings:
+        parts.append("## Training\n\n" + _table(["setting", "value"], list(settings.items())))
+    if genotype := architecture.genotype:
+        contexts = [(target, *row.values()) for target, row in genotype.contexts.items()]
         parts.append(
-            "## Genotype\n\nThe context of every pair; rows are targets, columns sources.\n\n"
-            + _table(architecture.genotype)
+            "## Genotype\n\nThe context of every pair. Rows are targets, columns sources.\n\n"
+            + _table(["target", *genotype.sources], contexts)
         )
     if architecture.branching:
         stages = [" ".join(f"({', '.join(group)})" for group in stage) for stage in architecture.branching.groups]
         parts.append(
-            "## Branching\n\nGroups of tasks that share a stage; the first stage is shared by all.\n\n"
+            "## Branching\n\nGroups of tasks that share a stage. All tasks share the first stage.\n\n"
             + "\n".join(f"- stage {i}: {groups}" for i, groups in enumerate(stages, 2))
         )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _table(genotype: Genotype) -> str:
-    head = ["target", *genotype.sources]
-    rows = [[target, *row.values()] for target, row in genotype.contexts.items()]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))

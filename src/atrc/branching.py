@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from atrc.errors import UserError, require_format
+from atrc.files import write_atomic
 
 FORMAT = "atrc-branching"
 VERSION = 1
@@ -94,10 +95,8 @@ class Branching:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write our JSON, atomically."""
-        partial = Path(f"{path}.partial")
         content = {"format": FORMAT, "version": VERSION, "groups": self.groups}
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, json.dumps(content, indent=2) + "\n")
 
     def __str__(self) -> str:
         lines = [" | ".join(", ".join(group) for group in stage) for stage in self.groups]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LONGEST = 1200  # of a message [characters]
+LONGEST_REASON = 200  # of another package's error that a message quotes [characters]
 
 
 class UserError(ValueError):
@@ -24,6 +25,15 @@ class UserError(ValueError):
         if len(shown) > LONGEST:
             shown = f"{shown[: LONGEST // 2]} ... {shown[5 - LONGEST // 2 :]}"
         super().__init__(shown)
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's message to quote in another one; the error's type if it has no message.
+
+    >>> first_line(RuntimeError("out of memory\nTraceback ..")), first_line(MemoryError())
+    ('out of memory', 'MemoryError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
 
 
 def require_format(found: object, newest: int, where: str) -> None:
@@ -62,8 +72,9 @@ def needs_extra(extra: str, purpose: str) -> Iterator[None]:
         reason = f"{error.name}, which is not installed"
         raise UserError(f"{purpose} needs {reason}; pip install 'atrc[{extra}]'") from None
     except ImportError as error:  # there, but not whole
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{purpose} needs more than is installed ({reason}); pip install 'atrc[{extra}]'") from None
+        raise UserError(
+            f"{purpose} needs more than is installed ({first_line(error)}); pip install 'atrc[{extra}]'"
+        ) from None
 
 
 @contextmanager

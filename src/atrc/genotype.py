@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atrc.errors import UserError, require_format
+from atrc.files import write_atomic
 
 CONTEXTS = ("none", "global", "local", "t_label", "s_label")  # the order is that of the published integers
 FORMAT = "atrc-genotype"
@@ -158,9 +159,7 @@ class Genotype:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write our JSON, atomically."""
         content = {"format": FORMAT, "version": VERSION, "step": self.step, "contexts": self.contexts}
-        partial = Path(f"{path}.partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, json.dumps(content, indent=2) + "\n")
 
     def __str__(self) -> str:
         width = max(map(len, (*self.targets, *self.sources, *CONTEXTS))) + 2

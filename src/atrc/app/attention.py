@@ -14,12 +14,12 @@ from jaxtyping import UInt8
 from atrc.contexts.maps import ContextMap
 from atrc.data.images import read_image
 from atrc.errors import UserError
+from atrc.files import replacing, write_atomic
 from atrc.studies.attention import Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task
 from atrc.training.loading import load
-from atrc.training.run.folder import write_text
 
 # h w image
 
@@ -61,12 +61,9 @@ def show_attention(
     try:
         if raw:
             save_maps(maps, found, raw)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f"{out.name}.partial")
-        with styled():
+        with styled(), replacing(out) as partial:
             figure = draw_attention(inspection, photo, (row, column), maps)
             figure.savefig(partial, format=out.suffix[1:], metadata=FORMATS[out.suffix])
-        partial.replace(out)
     except OSError as error:
         raise UserError(f"{error.filename or out}: cannot be written ({error.strerror or error})") from None
     return {"image": str(image), **found}
@@ -120,4 +117,4 @@ def save_maps(maps: Maps, described: Mapping[str, Any], folder: Path) -> None:
         for source, found in row.items():
             if found is not None:
                 np.save(folder / f"{target}-{source}.npy", found.pixels.numpy())
-    write_text(folder / "attention.json", json.dumps(described, indent=2) + "\n")
+    write_atomic(folder / "attention.json", json.dumps(described, indent=2) + "\n")

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from atrc.data.images import read_image
 from atrc.data.rooms import render_room
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
-from atrc.sharing.export import SMALLEST, Predict, export_network, first_line, format_of
+from atrc.sharing.export import SMALLEST, Predict, export_network, format_of
 from atrc.tasks import Task
 from atrc.training.loading import load
 
@@ -125,7 +125,8 @@ def compare(
             with torch.no_grad():
                 found = predict(image)
         except Exception as error:  # of a runtime, which raises many kinds
-            raise UserError(f"not exported: it fails at {_shape(image)} ({first_line(error)}); {_CURE}") from error
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(f"not exported: it fails at {_shape(image)} ({reason}); {_CURE}") from error
         for task in network.tasks:
             one = difference(task, expected[task.name], found[task.name], logits=logits)
             worst[task.name] = max(worst.get(task.name, one), one, key=lambda d: (d.relative != d.relative, d.relative))

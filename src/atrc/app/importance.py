@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.scoring import read_baselines
+from atrc.app.evaluate import read_baselines
 from atrc.app.tables import print_grid
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.studies.importance_figures import describe_contexts, draw_importance, draw_reliability
 from atrc.studies.importance_runs import RowImportance, Settings, measure_run, measure_study
 from atrc.studies.plan import slug
 from atrc.studies.style import write_figure
-from atrc.training.run.folder import write_text
 
 Baseline = str | Sequence[str] | None
 
@@ -45,7 +45,7 @@ def show_importance(
         for row in measured:
             _show(row, folder, slug(row.name))
         content = [row.to_dict() for row in measured]
-        write_text(folder / "importance.json", json.dumps(content, indent=2) + "\n")
+        write_atomic(folder / "importance.json", json.dumps(content, indent=2) + "\n")
         return content
     if rows:
         raise UserError("--rows: only a study has rows; give its folder with --study")
@@ -71,7 +71,7 @@ def _show(row: RowImportance, folder: Path, name: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{name}.csv"]
-        write_text(files[0], to_csv(row))
+        write_atomic(files[0], to_csv(row))
         files += write_figure(lambda: draw_importance(row), folder, name)
         if row.agreement is not None:
             files += write_figure(lambda: draw_reliability(row), folder, f"{name}-reliability")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atrc.errors import UserError
-from atrc.training.run.folder import write_text
+from atrc.files import write_atomic
 
 
 def require_writable(path: str | None) -> None:
@@ -39,5 +39,4 @@ def write_json(content: Any, path: str | None) -> None:
         if file.exists() and (file.is_symlink() or not file.is_file()):  # /dev/stdout, a pipe
             file.write_text(text, encoding="utf-8")
         else:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, text)
+            write_atomic(file, text)

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from atrc import sharing
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 from atrc.sharing.hub import WEIGHTS
 from atrc.training.evaluation.evaluate import read_measurement
 from atrc.training.loading import load
@@ -46,9 +46,9 @@ def publish_network(model: str, folder: str, half: bool, hub: str | None) -> str
     try:
         return sharing.push(folder, hub)
     except Exception as error:  # offline, not logged in, not allowed: the Hub's client raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"{folder} is written, but not uploaded to {hub} ({reason}); log in with `hf auth login`, or try again"
+            f"{folder} is written, but not uploaded to {hub} ({first_line(error)}); log in with "
+            "`hf auth login`, or try again"
         ) from None
 
 

@@ -6,12 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from atrc.data.dataset import MultiTaskDataset
+from atrc.files import write_atomic
 from atrc.tasks import Task
 
 T = TypeVar("T")
@@ -88,10 +88,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomic(path, json.dumps(content, indent=1) + "\n", shared=True)

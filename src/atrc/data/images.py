@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from atrc.data.files import DEEP_MODES, known_formats, quiet
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 
 # h w image
 
@@ -170,5 +170,4 @@ def _reason(error: Exception, source: str | Path | bytes | Readable) -> str:
     if isinstance(error, UnidentifiedImageError):
         empty = source == b"" or (isinstance(source, str | Path) and Path(source).stat().st_size == 0)
         return "an empty file" if empty else "not a picture that can be read; convert it to JPEG or PNG"
-    what = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-    return f"cannot be read ({what}); copy or export it again"
+    return f"cannot be read ({first_line(error)}); copy or export it again"

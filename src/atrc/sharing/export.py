@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from atrc.errors import UserError, needs_extra
+from atrc.errors import UserError, first_line, needs_extra
 from atrc.network import MultiTaskNetwork
 from atrc.sharing.architecture import Architecture
 
@@ -87,7 +87,9 @@ def trace(deployed: Deployed, size: tuple[int, int] | None) -> ExportedProgram:
             return torch.export.export(deployed.eval(), (image,), dynamic_shapes={"image": sizes})
     except Exception as error:  # torch raises many kinds
         cure = "; it may for one size: --size [HEIGHT,WIDTH]" if size is None else ""
-        raise UserError(f"torch.export does not take this network ({first_line(error)}){cure}") from error
+        raise UserError(
+            f"torch.export does not take this network ({type(error).__name__}: {first_line(error)}){cure}"
+        ) from error
 
 
 def describe(network: MultiTaskNetwork, size: tuple[int, int] | None, *, logits: bool = False) -> dict[str, str]:
@@ -171,11 +173,6 @@ def format_of(path: Path) -> Format:
         for package in form.packages:
             importlib.import_module(package)
     return form
-
-
-def first_line(error: Exception) -> str:
-    """Say what an error of another package is about."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
 
 
 def _open_axes(program: ExportedProgram) -> dict[int, str]:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
+from atrc.files import write_atomic
 from atrc.network import MultiTaskNetwork
 from atrc.sharing.architecture import Architecture
 from atrc.sharing.card import model_card
@@ -55,13 +56,9 @@ def save(
     }
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, written in content.items():
-            if name == CARD and (folder / name).exists():
-                continue
-            partial = folder / f"{name}.partial"
-            partial.write_bytes(written)
-            partial.replace(folder / name)
+            if name != CARD or not (folder / name).exists():
+                write_atomic(folder / name, written)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder") from error
 
@@ -104,7 +101,7 @@ def load(where: str | Path, **options: Any) -> MultiTaskNetwork:
     except Exception as error:  # offline, forbidden, missing, not a name: the Hub's client raises many kinds
         raise UserError(
             f"{where}: no such folder, and the Hugging Face Hub has no network of that name "
-            f"({type(error).__name__}: {_first_line(error)}); check the name, or download it while online"
+            f"({type(error).__name__}: {first_line(error)}); check the name, or download it while online"
         ) from error
     return load_folder(Path(config).parent)
 
@@ -123,7 +120,7 @@ def load_folder(folder: Path) -> MultiTaskNetwork:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({_first_line(error)}); save the network again") from None
+        raise UserError(f"{path}: cannot be read as JSON ({first_line(error)}); save the network again") from None
     weights = _read_weights(folder / WEIGHTS)
     try:
         with at_most(weights):
@@ -140,7 +137,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `atrc publish` writes one") from None
     except Exception as error:  # safetensors raises its own kind, and others on what it does not know
-        raise UserError(f"{path}: not readable ({_first_line(error)}); save the network again") from None
+        raise UserError(f"{path}: not readable ({first_line(error)}); save the network again") from None
 
 
 def _in_precision(network: MultiTaskNetwork, dtype: torch.dtype | None) -> MultiTaskNetwork:
@@ -154,7 +151,3 @@ def _in_precision(network: MultiTaskNetwork, dtype: torch.dtype | None) -> Multi
         if not value.isfinite().all():
             raise UserError(f"{key} is not finite in {dtype}; save in torch.bfloat16 or torch.float32")
     return network
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

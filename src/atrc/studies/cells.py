@@ -13,8 +13,9 @@ import yaml
 
 from atrc.data.folder_yaml import load_yaml
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.training.recipe import Recipe, differences, flatten
-from atrc.training.run.folder import RunFolder, plain, write_text
+from atrc.training.run.folder import RunFolder, plain
 
 State = Literal["done", "failed", "interrupted", "waiting"]
 
@@ -119,9 +120,7 @@ class Cell:
         """Note why it failed. Of several processes the first says it: the others only lost that one."""
         if self.failure.exists():
             return
-        partial = self.failure.with_name(f"failed.txt.{os.getpid()}.partial")
-        partial.write_text(f"{' '.join(reason.split())}\n", encoding="utf-8")
-        partial.replace(self.failure)
+        write_atomic(self.failure, f"{' '.join(reason.split())}\n", shared=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: the content of cell.yaml."""
@@ -137,7 +136,7 @@ class Cell:
         self.require_unchanged()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / "cell.yaml", yaml.safe_dump(self.to_dict(), sort_keys=False))
+            write_atomic(self.folder / "cell.yaml", yaml.safe_dump(self.to_dict(), sort_keys=False))
         except OSError as error:
             raise UserError(f"cannot write to {self.folder}: {error.strerror}; choose another --out") from None
 

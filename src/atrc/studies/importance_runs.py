@@ -11,6 +11,7 @@ from typing import Any
 
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.genotype import Genotype, block_agreement
 from atrc.studies.cells import Cell
 from atrc.studies.importance import Importance, Pair, average, correlation
@@ -21,7 +22,6 @@ from atrc.training.evaluation.evaluate import Result
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol
 from atrc.training.resources import require_device
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.run.folder import write_text
 
 VERSION = 1
 
@@ -91,7 +91,7 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
             device=settings.device,
         )
         if kept:
-            write_text(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")
+            write_atomic(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")
     return Measurement(found, protocol)
 
 

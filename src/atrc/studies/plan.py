@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.genotype import CONTEXTS
 from atrc.studies.cells import Cell, Stage
 from atrc.studies.study import Row, Study
 from atrc.training.recipe import Recipe
-from atrc.training.run.folder import write_text
 
 # What a search finds: the recipe's key that it takes, and the file that it is in.
 FOUND = {"contexts": ("genotype", "genotype.json"), "branches": ("branching", "branching.json")}
@@ -60,7 +60,7 @@ def save_study(study: Study, cells: Sequence[Cell], out: Path) -> None:
     for cell in cells:
         cell.save()
     content = {key: value for key, value in asdict(study).items() if key != "folder"}
-    write_text(out / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    write_atomic(out / "study.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def read_study(out: Path) -> tuple[Study, list[Cell]]:

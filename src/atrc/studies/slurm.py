@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any
 
 from atrc.errors import UserError, needs_extra
+from atrc.files import write_atomic
 from atrc.studies.cells import Cell
 from atrc.studies.runner import Executor, Job
 from atrc.studies.slurm_config import SlurmConfig
-from atrc.training.run.folder import write_text
 
 TIMEOUTS = 50  # times that a job which reaches its limit is queued again
 LOOK = 5.0  # time between questions to Slurm [s]
@@ -154,7 +154,7 @@ class SlurmExecutor(Executor):
         number = file.read_text().strip() if file.exists() else ""
         if not (number and self.queue.state(number)):
             number = self._submit(cell).job_id
-            write_text(file, f"{number}\n")
+            write_atomic(file, f"{number}\n")
             self.queue.add(number)
         return SlurmJob(cell, number, self.queue, self.folder / f"{number}_0_log.err")
 

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atrc.files import replacing
+
 if TYPE_CHECKING:  # slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -78,9 +80,8 @@ def write_figure(draw: Callable[[], Figure], out: Path, name: str) -> list[Path]
         figure = draw()
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             file = out / f"{name}.{suffix}"
-            partial = out / f"{name}.{suffix}.partial"
-            figure.savefig(partial, format=suffix, metadata=metadata)
-            partial.replace(file)
+            with replacing(file) as partial:
+                figure.savefig(partial, format=suffix, metadata=metadata)
             files.append(file)
     return files
 

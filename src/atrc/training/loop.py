@@ -26,6 +26,7 @@ from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
+from atrc.files import write_atomic
 from atrc.network import build_network
 from atrc.search.build import build_supergraph
 from atrc.tasks import tasks_to_dicts
@@ -41,7 +42,7 @@ from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.requirements import require_usable
 from atrc.training.run.checkpoint import Checkpoint
-from atrc.training.run.folder import RunFolder, Table, storage, write_text
+from atrc.training.run.folder import RunFolder, Table, storage
 from atrc.training.run.lock import only_one
 
 PHASES: dict[str | None, type[TrainPhase]] = {None: TrainPhase, "contexts": ContextSearch, "branches": BranchSearch}
@@ -274,7 +275,7 @@ class Fit:
                 "protocol": describe_protocol(self.val_set, self.tasks, self.recipe.data.crop),
                 "results": results_to_dict(results),
             }
-            write_text(self.folder.results, json.dumps(content, indent=2) + "\n")
+            write_atomic(self.folder.results, json.dumps(content, indent=2) + "\n")
             self.writer.close()
         self.fabric.barrier()
         return results

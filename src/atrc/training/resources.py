@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 
 
 def require_device(device: str) -> None:
@@ -18,8 +18,7 @@ def require_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0][:120]
-        raise UserError(f"--device {device}: not to be had here ({reason}); take cpu") from None
+        raise UserError(f"--device {device}: not available here ({first_line(error)}); take cpu") from None
 
 
 def count_parameters(network: nn.Module) -> int:

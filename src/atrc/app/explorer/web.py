@@ -19,7 +19,7 @@ from atrc.app.explorer.limits import BusyError, MissingError, TooLargeError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.uploads import Uploads
 from atrc.app.explorer.worker import Worker
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 
 STATUS: dict[type[Exception], int] = {BusyError: 503, TooLargeError: 413, MissingError: 404, UserError: 400}
 IN_PAGE = {"cache-control": "no-cache"}
@@ -128,8 +128,7 @@ def _answering(endpoint: Endpoint) -> Endpoint:
         except ClientDisconnect:
             return JSONResponse({"error": "the file did not arrive whole"}, 400)
         except (RuntimeError, MemoryError) as error:  # too much memory, most likely
-            reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-            return JSONResponse({"error": f"the network failed ({reason}); try a smaller picture"}, 500)
+            return JSONResponse({"error": f"the network failed ({first_line(error)}); try a smaller picture"}, 500)
 
     return answer
 

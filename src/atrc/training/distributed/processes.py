@@ -18,7 +18,7 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
 
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line
 from atrc.training.recipe import Recipe
 
 GRACE = 5.0  # how long a process may take to end by itself once another has [s]
@@ -82,7 +82,7 @@ def all_or_none(fabric: Fabric) -> Iterator[None]:
     except BaseException as error:
         if lost := isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in SIGNS):
             time.sleep(0.5)  # a process that is dying has a status a little later
-        how = f"{_ended(children) or 'another process'} was lost ({str(error).splitlines()[0][:160]})" if lost else ""
+        how = f"{_ended(children) or 'another process'} was lost ({first_line(error)})" if lost else ""
         finished.set()
         _end(children)
         if lost:

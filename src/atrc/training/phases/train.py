@@ -13,7 +13,7 @@ from atrc.network import MultiTaskNetwork
 from atrc.training.balancing import build_balancing
 from atrc.training.optim.optimizers import polynomial, sgd
 from atrc.training.recipe import Recipe
-from atrc.training.run.folder import RunFolder, naming
+from atrc.training.run.folder import RunFolder
 
 
 class TrainPhase:
@@ -76,8 +76,6 @@ class TrainPhase:
     def save_found(self, folder: RunFolder, step: int) -> None:
         """Write the genotype and the branching, where there is one."""
         if (genotype := self.genotype(step)) is not None:
-            with naming(folder.genotype):
-                genotype.save(folder.genotype)
+            genotype.save(folder.genotype)
         if (branching := self.branching()) is not None:
-            with naming(folder.branching):
-                branching.save(folder.branching)
+            branching.save(folder.branching)

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from atrc.branching import Groups
-from atrc.errors import UserError, require_format
+from atrc.errors import UserError, first_line, require_format
+from atrc.files import replacing
 from atrc.network import MultiTaskNetwork
 from atrc.search.build import build_supergraph
 from atrc.sharing.architecture import RESOLVED, Architecture, tasks_from_values
 from atrc.sharing.weights import at_most, load_weights
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.recipe import Recipe, differences, flatten
-from atrc.training.run.folder import replacing
 from atrc.training.run.safe_load import CodeError, check_stored
 
 FORMAT, VERSION = "atrc-checkpoint", 1
@@ -182,8 +182,7 @@ def read_tensors(path: str | Path) -> Any:
             "source that you trust"
         ) from None
     except Exception as error:  # zipfile, pickle and torch raise many kinds on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason[:120]})") from None
+        raise UserError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
 
 
 def checkpoint_path(path: str | Path) -> Path:

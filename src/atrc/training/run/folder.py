@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -19,6 +17,7 @@ import yaml
 
 from atrc import __version__
 from atrc.errors import UserError
+from atrc.files import naming, write_atomic
 from atrc.training.recipe import Recipe
 
 STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO)
@@ -39,8 +38,8 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self.path / "config.yaml", yaml.safe_dump(plain(recipe.to_dict()), sort_keys=False))
-            write_text(self.path / "versions.json", json.dumps(versions(), indent=2) + "\n")
+            write_atomic(self.path / "config.yaml", yaml.safe_dump(plain(recipe.to_dict()), sort_keys=False))
+            write_atomic(self.path / "versions.json", json.dumps(versions(), indent=2) + "\n")
         except OSError as error:
             raise UserError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
 
@@ -88,7 +87,7 @@ class Table:
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         lines = [",".join(self.columns), *(",".join(row.values()) for row in rows)] if self.columns else []
-        write_text(self.path, "".join(f"{line}\n" for line in lines))
+        write_atomic(self.path, "".join(f"{line}\n" for line in lines))
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Append a row; the first one names the columns."""
@@ -108,40 +107,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
         text = file.read()
     lines = text[: text.rfind("\n") + 1].splitlines()
     return list(csv.DictReader(lines))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file atomically."""
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield the name to write a file under; it takes its place when all went well, so that no reader finds half of one.
-
-    Raises:
-        OSError: It could not be written. The error names the file, nothing is left of it, and the old one stands.
-    """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with naming(path):
-            yield partial
-            partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an OSError name a file, which one of a write or a flush does not."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 @contextmanager

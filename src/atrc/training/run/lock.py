@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from atrc.errors import UserError
-from atrc.training.run.folder import naming
+from atrc.files import naming
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atrc.app.inputs import INDEX, Input
-from atrc.app.predict_files import Size, replacing
-from atrc.errors import UserError
+from atrc.app.predict.files import Size
+from atrc.app.predict.inputs import INDEX, Input
+from atrc.errors import UserError, first_line
+from atrc.files import write_atomic
 from atrc.tasks import Task, tasks_to_dicts
 
 
@@ -72,8 +73,7 @@ class Report:
         content = {"model": model, "tasks": described, "images": self.done, "failed": self.failed}
         content["not_reached"] = self._not_reached(inputs)
         try:
-            with replacing(folder / INDEX) as partial:
-                partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8", errors="surrogateescape")
+            write_atomic(folder / INDEX, (json.dumps(content, indent=1) + "\n").encode(errors="surrogateescape"))
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{folder / INDEX}: {reason}; the predictions themselves are kept") from None
@@ -119,7 +119,7 @@ def explain(error: Exception) -> str:
     >>> explain(RuntimeError("out of memory"))
     'the network failed (out of memory); try a smaller --max_side'
     """
-    reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    reason = first_line(error)
     if isinstance(error, RuntimeError | MemoryError):  # too much memory, most likely
         return f"the network failed ({reason}); try a smaller --max_side"
     return f"{type(error).__name__} ({reason}); a mistake in atrc, please report it"

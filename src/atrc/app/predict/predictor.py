@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from atrc.app.predict_settings import Precision
-from atrc.errors import UserError
+from atrc.app.predict.settings import Precision
+from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import Task
 
@@ -39,7 +39,7 @@ class Predictor:
             self.device = torch.device(chosen)
             self.network = network.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise UserError(f"--device {device}: {reason}; take auto, cpu, or cuda on a machine with a GPU") from None
         self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
         self.size = network.size

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.keys import font
+from atrc.app.legends import font
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError
+from atrc.files import replacing
 from atrc.tasks import PROBABILITY, Bar, SemanticSegmentation, Task
 
 # h w cell, H W sheet
@@ -49,11 +50,9 @@ def write_sheet(
         transform = training_transform(crop or samples[0]["size"], limited=limited)
         samples = [Augmented(dataset, transform)[index, index] for index in chosen]
     sheet = draw_sheet(dataset.tasks, samples)
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(partial, "PNG")
-        partial.replace(path)
+        with replacing(path) as partial:
+            sheet.save(partial, "PNG")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from None
 

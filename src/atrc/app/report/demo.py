@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader
 
-from atrc.app.curves import plot_curves
-from atrc.app.pictures import decode, load_photo, paint, png_uri
+from atrc.app.report.curves import plot_curves
+from atrc.app.report.pictures import decode, load_photo, paint, png_uri
 from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
+from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.studies.style import CONTEXT_COLOURS, ink
@@ -23,7 +24,6 @@ from atrc.training.evaluation.evaluate import Result
 from atrc.training.loading import load
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.run.folder import write_text
 
 IMAGES = 4
 
@@ -85,7 +85,7 @@ def write_report(
     if photo is not None:
         image = load_photo(photo, longest=max(runs[0].data.crop))
         sheets.insert(0, _sheet(photo.name, image, {name: decode(n, image) for name, n in networks.items()}, network))
-    page = Environment(loader=PackageLoader("atrc.app", "."), autoescape=True).get_template("report.html.j2")
+    page = Environment(loader=PackageLoader("atrc.app.report", "."), autoescape=True).get_template("demo.html.j2")
     text = page.render(
         tasks=[task.name for task in network.tasks],
         headings=headings(rows),
@@ -98,7 +98,7 @@ def write_report(
         legend=_legend(network),
         search_seconds=round(Checkpoint.load(checkpoint_path(search.folder)).seconds),
     )
-    write_text(out / "report.html", text)
+    write_atomic(out / "report.html", text)
 
 
 def learnt(row: Row, constant: Row) -> str:

@@ -12,9 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
-from atrc.app.study_page import Block, page_blocks, to_markdown
+from atrc.app.study.page import Block, page_blocks, to_markdown
 from atrc.app.tables import print_grid
 from atrc.errors import UserError
+from atrc.files import write_atomic
 from atrc.studies.gallery import Picture, pictures
 from atrc.studies.plan import read_study
 from atrc.studies.records import long_records, wide_records
@@ -22,7 +23,6 @@ from atrc.studies.report import Report, make_report
 from atrc.studies.style import write_figure
 from atrc.studies.tables import main_table, to_csv, to_latex, to_text
 from atrc.studies.tables import to_markdown as table_to_markdown
-from atrc.training.run.folder import write_text
 
 
 def report_study(folder: str, out: str | None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def write_report(report: Report, out: Path) -> dict[str, Any]:
         "report.html": to_html(report.study.title, blocks, out),
     }
     for name, text in files.items():
-        write_text(out / name, text)
+        write_atomic(out / name, text)
     return content
 
 
@@ -71,8 +71,8 @@ def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
     def embed(name: str) -> str:
         return base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
 
-    environment = Environment(loader=PackageLoader("atrc.app", "."), autoescape=True, trim_blocks=True)
-    return environment.get_template("study_report.html.j2").render(title=title, blocks=blocks, embed=embed)
+    environment = Environment(loader=PackageLoader("atrc.app.study", "."), autoescape=True, trim_blocks=True)
+    return environment.get_template("report.html.j2").render(title=title, blocks=blocks, embed=embed)
 
 
 def print_report(report: Report, skipped: dict[str, str]) -> None:

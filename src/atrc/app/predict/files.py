@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from atrc.files import replacing
 from atrc.tasks import PROBABILITY, Task
 
 # c channels of the prediction, h w the network's image, r rows of the photograph, x its columns
@@ -56,18 +56,6 @@ def strips(logits: Float[Tensor, "c h w"], size: Size) -> Iterator[Float[Tensor,
         upper, lower = logits[:, above], logits[:, (above + 1).clamp(max=h - 1)]
         strip = torch.lerp(upper, lower, share)[None]
         yield strip if w == width else F.interpolate(strip, (strip.shape[2], width), mode="bilinear")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a file to write beside `path` that takes its place, if all goes well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_classes(task: Task, logits: Tensor, size: Size, path: Path) -> Path:

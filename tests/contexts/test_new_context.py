@@ -76,7 +76,7 @@ def test_attention_maps_and_the_explorer_show_it(network, tmp_path, monkeypatch)
     assert float(found.pixels.sum()) == pytest.approx(1)
     assert (found.pixels.sum(1) > 0).sum() == 1
     Image.new("RGB", (64, 64), "red").save(tmp_path / "photo.png")
-    monkeypatch.setattr(attention, "load_network", lambda name: network)
+    monkeypatch.setattr(attention, "load", lambda name: network)
     out = tmp_path / "attention.png"
     shown = attention.show_attention("m", tmp_path / "photo.png", ["depth"], None, out, None, 64)
     assert shown["targets"]["depth"]["edge"] == {"context": "row"}

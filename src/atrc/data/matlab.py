@@ -25,12 +25,13 @@ def load_variable(path: Path, name: str) -> Any:
     """
     try:
         try:
-            return loadmat(path, appendmat=False, simplify_cells=True, variable_names=[name])[name]
+            with path.open("rb") as file:
+                return loadmat(file, simplify_cells=True, variable_names=[name])[name]
         except NotImplementedError:  # version 7.3 is HDF5
             with needs_extra("mat73", f"{path}, a MATLAB v7.3 file,"):
                 import h5py
-            with h5py.File(path) as file:
-                return _from_hdf5(file[name])
+            with h5py.File(path) as tree:
+                return _from_hdf5(tree[name])
     except UserError:
         raise
     except FileNotFoundError:

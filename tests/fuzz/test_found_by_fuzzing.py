@@ -153,7 +153,7 @@ def test_a_packed_checkpoint_is_not_unpacked():
     ("change", "said"),
     [
         ({"tasks": [{"kind": ["semseg"]}]}, "unknown kind of task"),
-        ({"tasks": [configs()[0]["tasks"][1]] * 33}, "33 of them, more than the 32"),
+        ({"tasks": [configs()[0]["tasks"][1]] * 33}, "33 of them; a network has at most 32"),
         (
             {"network": {"backbone": BACKBONE, "distillation": "atrc", "attention_channels": 4096}},
             "many more parameters",

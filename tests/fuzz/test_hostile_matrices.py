@@ -24,7 +24,7 @@ from atrc.data.folder_labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.matlab import label_map, load_struct, load_variable
 from atrc.data.pascal import PASCALContext
 from atrc.errors import UserError
-from atrc.metrics.boundary_folders import read_prediction, read_truth
+from atrc.metrics.boundary.folders import read_prediction, read_truth
 from atrc.tasks import Boundaries, HumanParts
 from folders import struct_array
 

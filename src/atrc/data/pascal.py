@@ -23,7 +23,7 @@ from atrc.data.files import (
 )
 from atrc.data.matlab import entries, field, integer, label_map, load_struct, mask, text
 from atrc.errors import UserError
-from atrc.metrics.boundary_counting import thin
+from atrc.metrics.boundary.counting import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 CLASSES = (

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from atrc.app.predict import run_predict
-from atrc.app.predict_settings import Settings
+from atrc.app.predict.predict import run_predict
+from atrc.app.predict.settings import Settings
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from atrc.app import demo
-from atrc.app.pictures import load_photo
+from atrc.app.report.pictures import load_photo
 from atrc.errors import UserError
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from atrc.app.data_show import draw_sheet
+from atrc.app.data.sheet import draw_sheet
 from atrc.app.explorer import legends
-from atrc.app.keys import draw_key
-from atrc.app.predict_files import write_raw
+from atrc.app.legends import draw_key
+from atrc.app.predict.files import write_raw
 
 PAGE = Path(__file__).parents[2] / "docs/extend/task.md"
 

@@ -13,17 +13,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from atrc.app import data_show, predict_writer
-from atrc.app.inputs import Input, find_inputs
-from atrc.app.keys import LINE, draw_key
-from atrc.app.predict import batches, run_predict
-from atrc.app.predict_files import STRIP, strips, write_raw
-from atrc.app.predict_report import Report
-from atrc.app.predict_settings import Settings
-from atrc.app.predict_sheet import draw_picture, draw_sheet
-from atrc.app.predict_video import Frame, Seen, chunks
-from atrc.app.predict_writer import Writer
-from atrc.app.predictor import Predictor, decode, non_finite
+from atrc.app.data import sheet as data_sheet
+from atrc.app.legends import LINE, draw_key
+from atrc.app.predict import writer as predict_writer
+from atrc.app.predict.files import STRIP, strips, write_raw
+from atrc.app.predict.inputs import Input, find_inputs
+from atrc.app.predict.predict import batches, run_predict
+from atrc.app.predict.predictor import Predictor, decode, non_finite
+from atrc.app.predict.report import Report
+from atrc.app.predict.settings import Settings
+from atrc.app.predict.sheet import draw_picture, draw_sheet
+from atrc.app.predict.video import Frame, Seen, chunks
+from atrc.app.predict.writer import Writer
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.genotype import Genotype
@@ -151,7 +152,7 @@ def test_strips_are_the_networks_own_resize(size, monkeypatch):
     logits = torch.randn(3, 13, 9)
     expected = F.interpolate(logits[None], size, mode="bilinear")
     for numbers in (STRIP, 700):
-        monkeypatch.setattr("atrc.app.predict_files.STRIP", numbers)
+        monkeypatch.setattr("atrc.app.predict.files.STRIP", numbers)
         found = torch.cat(list(strips(logits, size)), 2)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     if size == logits.shape[1:]:
@@ -502,7 +503,7 @@ def test_names_that_are_not_ascii_can_be_read(names):
         sample["truth"]["semseg"] = torch.zeros(4, 4, dtype=torch.long)
         key = draw_key(task, np.zeros((1, 1), int), 300)
         sheet = draw_sheet(np.zeros((4, 4, 3), np.uint8), [], {}, name)
-        drawn.append([np.asarray(picture) for picture in (key, sheet, data_show.draw_sheet([task], [sample]))])
+        drawn.append([np.asarray(picture) for picture in (key, sheet, data_sheet.draw_sheet([task], [sample]))])
     for one, other in zip(*drawn, strict=True):
         assert one.shape != other.shape or (one != other).any()
 
@@ -632,7 +633,7 @@ def test_a_disk_that_is_full_ends_all_in_a_video_too(model, clip, tmp_path, monk
     def full(*_):
         raise av.error.OSError(errno.ENOSPC, "No space left on device", "x.mp4")
 
-    monkeypatch.setattr("atrc.app.predict_video._encode", full)
+    monkeypatch.setattr("atrc.app.predict.video._encode", full)
     with pytest.raises(UserError, match="x.mp4: No space left on device; 0 files are done"):
         run_predict(model, [str(clip)], tmp_path / "out", Settings(device="cpu"))
     assert index(tmp_path / "out")["failed"][0]["source"] == str(clip)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from atrc.app.study import Board, describe_time, table
+from atrc.app.study.board import Board, describe_time, table
 from atrc.studies import progress, runner
 from atrc.studies.plan import plan
 from atrc.studies.runner import Executor, Job, Run

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from atrc.app.scoring import score_checkpoint
+from atrc.app.evaluate import score_checkpoint
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network.build import build_network, resolve_genotype

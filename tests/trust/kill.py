@@ -25,7 +25,7 @@ from runs import same_run, tiny
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-import atrc.app.scoring
+import atrc.app.evaluate
 import atrc.training.loop  # noqa: F401  # here, not in every process
 from atrc.data.rooms import render_room
 from atrc.training.run.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ import torch
 from runs import last, same_run, tiny
 from torch.utils.data import get_worker_info
 
-from atrc.app.scoring import score_checkpoint
+from atrc.app.evaluate import score_checkpoint
 from atrc.data.nyud import NYUD
 from atrc.errors import UserError, lost_loaders
 from atrc.training.loop import fit

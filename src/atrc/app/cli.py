@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 from atrc import __version__
+from atrc.app.commands import VERBS
 from atrc.app.json_output import require_writable
-from atrc.app.verbs import VERBS
 from atrc.errors import UserError, lost_loaders
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.files import recipe_path

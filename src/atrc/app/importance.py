@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.scoring import read_baselines
+from atrc.app.evaluate import read_baselines
 from atrc.app.tables import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from atrc.app.inputs import find_inputs
+from atrc.app.predict.inputs import find_inputs
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.tasks import HumanParts, Saliency, Task

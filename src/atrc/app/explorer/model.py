@@ -15,8 +15,8 @@ from torch import Tensor
 
 from atrc.app.explorer import legends
 from atrc.app.explorer.look import Look
-from atrc.app.predict_settings import SIDE
-from atrc.app.predictor import Predictor
+from atrc.app.predict.predictor import Predictor
+from atrc.app.predict.settings import SIDE
 from atrc.data.images import shrunk
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output

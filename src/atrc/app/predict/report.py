@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from atrc.app.inputs import INDEX, Input
-from atrc.app.predict_files import Size
+from atrc.app.predict.files import Size
+from atrc.app.predict.inputs import INDEX, Input
 from atrc.errors import UserError, first_line
 from atrc.files import write_atomic
 from atrc.tasks import Task, tasks_to_dicts

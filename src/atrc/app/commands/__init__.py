@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from atrc.app.verbs import data, networks, runs
+from atrc.app.commands import data, networks, runs
 
 VERBS: dict[str, Callable[..., None]] = {
     "demo": runs.demo,

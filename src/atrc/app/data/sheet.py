@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.keys import font
+from atrc.app.legends import font
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented

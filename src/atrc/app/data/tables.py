@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from atrc.app.data_check import Report
-from atrc.app.data_statistics import ClassStatistics, DepthStatistics, MaskStatistics, NormalStatistics, Statistics
+from atrc.app.data.check import Report
+from atrc.app.data.statistics import ClassStatistics, DepthStatistics, MaskStatistics, NormalStatistics, Statistics
 from atrc.app.tables import print_grid
 
 SIZES = 3  # image sizes that a line names

@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from atrc.app.data_statistics import Statistics, statistics_of
+from atrc.app.data.statistics import Statistics, statistics_of
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.files import read_npy

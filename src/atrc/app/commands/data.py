@@ -45,8 +45,8 @@ def check_data(root: str, workers: int | None = None, json: str | None = None) -
         workers: Processes; one per core by default, 0 reads in this one.
         json: Also write the report to this file; "-" for standard output, in place of the tables.
     """
-    from atrc.app.data_check import check_data
-    from atrc.app.data_report import print_report
+    from atrc.app.data.check import check_data
+    from atrc.app.data.tables import print_report
 
     report = check_data(Path(root), workers)
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
@@ -74,7 +74,7 @@ def show_data(
         augmented: Show what a training makes of the images: scaled, cropped, mirrored, distorted.
         crop: Height and width of these crops [px]; those of the first image by default.
     """
-    from atrc.app.data_show import write_sheet
+    from atrc.app.data.sheet import write_sheet
     from atrc.data.layouts import open_dataset
 
     write_sheet(open_dataset(root, split), Path(out), count, augmented=augmented, crop=crop)

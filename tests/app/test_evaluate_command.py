@@ -6,7 +6,7 @@ import math
 import pytest
 
 from atrc.app.cli import main
-from atrc.app.scoring import compare, score_checkpoint
+from atrc.app.evaluate import compare, score_checkpoint
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.network import build_network

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from atrc.app.predict_settings import Precision
+from atrc.app.predict.settings import Precision
 from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import Task

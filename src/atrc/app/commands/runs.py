@@ -74,7 +74,7 @@ def evaluate(
         allow_different_protocols: Compare also with a baseline that was measured otherwise.
         json: Also write the metrics to this file; "-" for standard output.
     """
-    from atrc.app.scoring import score_checkpoint
+    from atrc.app.evaluate import score_checkpoint
 
     allowed = allow_different_protocols
     scores = score_checkpoint(checkpoint, data, baseline, split, workers, allow_different_protocols=allowed)
@@ -101,7 +101,7 @@ def study(
         slurm: Where and how cells are submitted to Slurm; giving any of these submits them.
         json: Also write the cells to this file; "-" for standard output, in place of the table.
     """
-    from atrc.app.study import run_study
+    from atrc.app.study.board import run_study
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         cells = run_study(file, out, jobs, dry_run, slurm)
@@ -118,7 +118,7 @@ def report_study(folder: str, out: str | None = None, json: str | None = None) -
         out: Folder for the report; FOLDER/report by default.
         json: Also write the numbers to this file; "-" for standard output, in place of the table.
     """
-    from atrc.app.study_report import report_study
+    from atrc.app.study.report import report_study
 
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
         content = report_study(folder, out)

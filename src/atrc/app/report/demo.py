@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader
 
-from atrc.app.curves import plot_curves
-from atrc.app.pictures import decode, load_photo, paint, png_uri
+from atrc.app.report.curves import plot_curves
+from atrc.app.report.pictures import decode, load_photo, paint, png_uri
 from atrc.app.tables import print_grid
 from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
@@ -85,7 +85,7 @@ def write_report(
     if photo is not None:
         image = load_photo(photo, longest=max(runs[0].data.crop))
         sheets.insert(0, _sheet(photo.name, image, {name: decode(n, image) for name, n in networks.items()}, network))
-    page = Environment(loader=PackageLoader("atrc.app", "."), autoescape=True).get_template("report.html.j2")
+    page = Environment(loader=PackageLoader("atrc.app.report", "."), autoescape=True).get_template("demo.html.j2")
     text = page.render(
         tasks=[task.name for task in network.tasks],
         headings=headings(rows),

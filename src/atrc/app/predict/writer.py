@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from atrc.app.predict_files import Size, write_raw
-from atrc.app.predict_settings import Keep
-from atrc.app.predict_sheet import draw_picture, draw_sheet
-from atrc.app.predictor import Outputs, decode
+from atrc.app.predict.files import Size, write_raw
+from atrc.app.predict.predictor import Outputs, decode
+from atrc.app.predict.settings import Keep
+from atrc.app.predict.sheet import draw_picture, draw_sheet
 from atrc.errors import UserError
 from atrc.files import replacing
 from atrc.tasks import Task

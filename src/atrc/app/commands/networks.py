@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from atrc.app.json_output import write_json
-from atrc.app.predict_settings import Keep, Precision, Settings
+from atrc.app.predict.settings import Keep, Precision, Settings
 
 
 def predict(
@@ -40,7 +40,7 @@ def predict(
         device: auto is a GPU if there is one; otherwise such as cpu or cuda:1.
         precision: 32, or mixed: bf16 or 16.
     """
-    from atrc.app.predict import run_predict
+    from atrc.app.predict.predict import run_predict
 
     settings = Settings(max_side, batch, keep, every, frames, device, precision)
     if not run_predict(model, images, Path(out), settings):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atrc.app.inputs import Input, describe_others, find_inputs
-from atrc.app.predict_report import Report, explain
-from atrc.app.predict_settings import Settings
-from atrc.app.predict_video import predict_video
-from atrc.app.predict_writer import Writer
-from atrc.app.predictor import Predictor, non_finite
+from atrc.app.predict.inputs import Input, describe_others, find_inputs
+from atrc.app.predict.predictor import Predictor, non_finite
+from atrc.app.predict.report import Report, explain
+from atrc.app.predict.settings import Settings
+from atrc.app.predict.video import predict_video
+from atrc.app.predict.writer import Writer
 from atrc.data.images import Photo, read_image
 from atrc.training.run.loading import load_network
 

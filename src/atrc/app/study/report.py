@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
-from atrc.app.study_page import Block, page_blocks, to_markdown
+from atrc.app.study.page import Block, page_blocks, to_markdown
 from atrc.app.tables import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
@@ -71,8 +71,8 @@ def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
     def embed(name: str) -> str:
         return base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
 
-    environment = Environment(loader=PackageLoader("atrc.app", "."), autoescape=True, trim_blocks=True)
-    return environment.get_template("study_report.html.j2").render(title=title, blocks=blocks, embed=embed)
+    environment = Environment(loader=PackageLoader("atrc.app.study", "."), autoescape=True, trim_blocks=True)
+    return environment.get_template("report.html.j2").render(title=title, blocks=blocks, embed=embed)
 
 
 def print_report(report: Report, skipped: dict[str, str]) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from atrc.app.inputs import Input
-from atrc.app.keys import PAPER
-from atrc.app.predict_files import Size
-from atrc.app.predict_report import Report, is_full
-from atrc.app.predict_settings import Settings
-from atrc.app.predict_sheet import draw_sheet
-from atrc.app.predict_writer import Writer
-from atrc.app.predictor import Predictor, decode, non_finite
+from atrc.app.legends import PAPER
+from atrc.app.predict.files import Size
+from atrc.app.predict.inputs import Input
+from atrc.app.predict.predictor import Predictor, decode, non_finite
+from atrc.app.predict.report import Report, is_full
+from atrc.app.predict.settings import Settings
+from atrc.app.predict.sheet import draw_sheet
+from atrc.app.predict.writer import Writer
 from atrc.data.images import shrunk
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.keys import FAINT, GAP, INK, LINE, LINES, PAPER, draw_key, font
+from atrc.app.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_key, font
 from atrc.tasks import Task
 
 # h w picture

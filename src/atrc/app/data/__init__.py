@@ -1,0 +1,1 @@
+"""`atrc data`: check a data set, and show some of it."""

@@ -1,0 +1,1 @@
+"""`atrc predict`: images and videos in, predictions of every task out."""

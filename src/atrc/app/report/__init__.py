@@ -1,0 +1,1 @@
+"""The report of `atrc demo`: one HTML file with everything inside."""

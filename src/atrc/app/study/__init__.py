@@ -1,0 +1,1 @@
+"""`atrc study`: run a study and show its progress, write its report."""

@@ -29,7 +29,7 @@ from atrc.data.matlab import label_map
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
 from atrc.metrics.boundary.folders import read_prediction, read_truth
-from atrc.network.hub import load_folder
+from atrc.sharing.hub import load_folder
 from atrc.training.recipe.files import read_recipe
 from atrc.training.run.checkpoint import Checkpoint
 

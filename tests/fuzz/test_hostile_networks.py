@@ -24,7 +24,8 @@ from readers import Reader, check_slice
 from safetensors.torch import save
 
 from atrc.network import NetworkConfig, build_network
-from atrc.network.hub import load_folder
+from atrc.sharing import Architecture
+from atrc.sharing.hub import load_folder
 from atrc.tasks import Depth, SemanticSegmentation, tasks_to_dicts
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import FORMAT, Checkpoint
@@ -95,7 +96,7 @@ def torch_saved(document: Any, seed: int, method: int) -> bytes:
 
 
 def repacked(content: bytes, rng: random.Random, method: int) -> bytes:
-    """Change what is pickled, and pack it anew, so that the checksums are right."""
+    """Change what is pickled, and pack it again, so that the checksums are right."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w", method) as new:
         for name in old.namelist():
@@ -135,7 +136,7 @@ def weights() -> bytes:
 
 @functools.cache
 def configs() -> tuple[dict[str, Any], ...]:
-    content = json.loads(json.dumps(network().architecture.to_dict()))
+    content = json.loads(json.dumps(Architecture.of(network()).to_dict()))
     rows = {t: dict.fromkeys(("semseg", "depth"), "local") for t in ("semseg", "depth")}
     atrc = {**content, "network": {**content["network"], "distillation": "atrc"}, "genotype": rows}
     many = {**content, "tasks": [{**content["tasks"][0], "name": f"t{i}"} for i in range(9)]}

@@ -19,7 +19,7 @@ from atrc.data.files import read_npy, read_png
 from atrc.data.folder import Description
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
-from atrc.metrics.boundary_folders import read_prediction, read_truth
+from atrc.metrics.boundary.folders import read_prediction, read_truth
 from atrc.sharing.hub import load_folder
 from atrc.training.recipe.files import read_recipe
 from atrc.training.run.checkpoint import Checkpoint

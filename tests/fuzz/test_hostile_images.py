@@ -17,7 +17,7 @@ from atrc.data.folder import upright_size
 from atrc.data.folder_labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.images import read_image
 from atrc.errors import UserError
-from atrc.metrics.boundary_folders import read_prediction, read_truth
+from atrc.metrics.boundary.folders import read_prediction, read_truth
 
 # A program in PostScript, which Pillow would give to Ghostscript
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(hostile_canary) print\nshowpage\n%%EOF\n"

@@ -15,8 +15,8 @@ from PIL import Image
 from test_hostile_networks import BACKBONE, TASKS, Called, configs, documents, small_safetensors
 from test_hostile_texts import FOLDER, OWN, text
 
-from atrc.data.files import read_npy, read_png
-from atrc.data.folder import Description
+from atrc.data.folder.dataset import Description
+from atrc.data.labels import read_npy, read_png
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
 from atrc.metrics.boundary.folders import read_prediction, read_truth

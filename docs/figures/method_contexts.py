@@ -13,7 +13,7 @@ from svg import INK, page, rect, text
 
 from atrc.contexts import CONTEXTS, get_context
 from atrc.data.rooms import CLASSES, View, render_room
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar
 

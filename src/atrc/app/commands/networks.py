@@ -145,7 +145,7 @@ def importance(
         json: Also write the drops to this file; "-" for standard output, in place of the tables.
     """
     from atrc.app.importance import show_importance
-    from atrc.studies.importance_runs import Settings
+    from atrc.studies.importance.runs import Settings
 
     settings = Settings(permutations, seed, data, split, workers, device)
     with redirect_stdout(sys.stderr) if json == "-" else nullcontext():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atrc.app.json_output import write_json
-from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.training.recipe import Recipe
 
 

@@ -105,7 +105,9 @@ class Inspection:
         if chosen is None:
             return None
         target_regions, source_regions = self.regions.get(target), self.regions.get(source)
-        return context_map(chosen, *features, y, x, target_regions=target_regions, source_regions=source_regions)
+        found = context_map(chosen, *features, y, x, target_regions=target_regions, source_regions=source_regions)
+        regions = None if found.regions is None else found.regions.float().cpu()
+        return ContextMap(found.context, found.pixels.float().cpu(), regions)
 
 
 def region_task(found: ContextMap, target: str, source: str) -> str:

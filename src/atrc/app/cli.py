@@ -34,8 +34,8 @@ JSON = 'Also write the result to this JSON file; "-" is standard output, and tab
 class Parser(ArgumentParser):
     """A parser that shows options with dashes, as `--max-dist`; `expand` accepts underscores too."""
 
-    def format_help(self) -> str:
-        return with_dashes(super().format_help())
+    def format_help(self, *args: Any) -> str:
+        return with_dashes(super().format_help(*args))
 
 
 def with_dashes(text: str) -> str:
@@ -47,7 +47,7 @@ def with_dashes(text: str) -> str:
     return re.sub(r"--[\w.]+", lambda option: option[0].replace("_", "-"), text)
 
 
-def make_parser() -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
     """Return the parser and the parsers of its commands."""
     parser = Parser(
         prog="atrc", version=__version__, exit_on_error=False, description="Multi-task dense prediction with ATRC."

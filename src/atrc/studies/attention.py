@@ -106,8 +106,8 @@ class Inspection:
             return None
         target_regions, source_regions = self.regions.get(target), self.regions.get(source)
         found = context_map(chosen, *features, y, x, target_regions=target_regions, source_regions=source_regions)
-        regions = None if found.regions is None else found.regions.float().cpu()
-        return ContextMap(found.context, found.pixels.float().cpu(), regions)
+        regions = None if found.regions is None else found.regions.cpu()
+        return ContextMap(found.context, found.pixels.cpu(), regions)
 
 
 def region_task(found: ContextMap, target: str, source: str) -> str:

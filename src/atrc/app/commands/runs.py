@@ -57,7 +57,7 @@ def _fit(recipe: Recipe, search: bool, resume: bool) -> dict[str, Any] | None:
     from atrc.training.loop import fit
 
     results = fit(recipe, search=search, resume=resume)
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):
         return None
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)

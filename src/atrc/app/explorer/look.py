@@ -116,12 +116,12 @@ class Look:
     def _describe(self, found: ContextMap | None, target: str, source: str) -> dict[str, Any]:
         if found is None:
             return {"context": "none"}
-        weights = np.nan_to_num(found.pixels.numpy())
+        weights = np.nan_to_num(found.pixels.float().numpy())
         told = weights[weights > 0][None] if found.context == "local" and weights.any() else weights  # of its window
         described = {"context": found.context, "levels": levels(weights), "range": describe_range(told)}
         if found.regions is not None:
             task = self.tasks[region_task(found, target, source)]
-            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.numpy()))}
+            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().numpy()))}
         return described
 
     def _contexts(self) -> dict[str, dict[str, str]] | None:

@@ -19,8 +19,8 @@ from atrc.studies.attention import Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task
+from atrc.training.loading import load
 from atrc.training.resources import find_device
-from atrc.training.run.loading import load_network
 
 # h w image
 
@@ -51,7 +51,7 @@ def show_attention(
     photo, (row, column) = load_pixel(image, pixel, longest)
     place = find_device(device)
     tensor = torch.from_numpy(photo.transpose(2, 0, 1).copy()).to(place).float() / 255
-    inspection = Inspection(load_network(model).to(place), tensor)
+    inspection = Inspection(load(model).to(place), tensor)
     maps = {target: inspection.maps(target, row, column) for target in targets or inspection.targets}
     found = describe(inspection, maps, (row, column))
     try:

@@ -12,7 +12,6 @@ from atrc.distillation import ATRC, COMBINATIONS, Distillation, MultiScale, buil
 from atrc.errors import UserError
 from atrc.genotype import CONTEXTS, Genotype
 from atrc.necks import FPM, build_neck
-from atrc.network.architecture import Architecture
 from atrc.network.config import NetworkConfig
 from atrc.network.network import MultiTaskNetwork
 from atrc.tasks import Task
@@ -28,7 +27,7 @@ def build_network(
     *,
     seed: int = 0,
 ) -> MultiTaskNetwork:
-    """Put a network together; it knows its `architecture`, so it can be saved.
+    """Put a network together. It keeps what it was built from, so it can be saved.
 
     Args:
         config: What it is made of.
@@ -51,23 +50,7 @@ def build_network(
     if branching is not None:
         backbone = BranchedBackbone(shared, branching)
     network = assemble(config, tasks, backbone, make)
-    network.architecture = Architecture(config, tuple(tasks), genotype, branching)
-    return network
-
-
-def rebuild(architecture: Architecture) -> MultiTaskNetwork:
-    """Build a network again, with fresh weights.
-
-    Raises:
-        UserError: Nothing that can be built.
-    """
-    try:
-        network = build_network(architecture.config, architecture.tasks, architecture.genotype, architecture.branching)
-    except UserError:
-        raise
-    except Exception as error:  # a file may ask for anything
-        raise UserError(f"not a network that can be built ({type(error).__name__}: {error})") from error
-    network.architecture = architecture
+    network.config, network.branching = config, branching
     return network
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from atrc.backbones import Backbone
 from atrc.backbones.branched import TaskBackbone
+from atrc.branching import Branching
 from atrc.distillation import ATRC, Distillation, NoDistillation
 from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
 from atrc.necks import ConcatNeck, Neck, resize
-from atrc.network.hub import Shareable
+from atrc.network.config import NetworkConfig
 from atrc.tasks import Task
 
 # b batch, h w image
@@ -37,12 +38,20 @@ class Output(NamedTuple):
     initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
 
 
-class MultiTaskNetwork(Shareable):
+class MultiTaskNetwork(nn.Module):
     """One network, several dense predictions. Source: Fig. 2.
 
     With one task it is the single-task baseline, with `NoDistillation` the multi-task baseline.
+
+    Attributes:
+        config: What `build_network` built it from, so that it can be saved; else None.
+        branching: Groups of tasks by stage of the backbone; None if all tasks share it.
+        size: Height and width of the training crops [px], if known; images of about that size suit it best.
     """
 
+    config: NetworkConfig | None = None
+    branching: Branching | None = None
+    size: tuple[int, int] | None = None
     mean: Tensor
     std: Tensor
 

@@ -37,7 +37,7 @@ class Predictor:
         self.device = find_device(device)
         self.network = network.eval().to(self.device)
         self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
-        self.size = network.architecture.size if network.architecture else None
+        self.size = network.size
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Outputs]:

@@ -21,9 +21,9 @@ from atrc.network import MultiTaskNetwork
 from atrc.studies.style import CONTEXT_COLOURS, ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
+from atrc.training.loading import load
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.run.loading import load_network
 
 IMAGES = 4
 
@@ -79,7 +79,7 @@ def write_report(
         search: The search.
         photo: A photograph to predict too.
     """
-    networks = {run.folder.name: load_network(run.folder) for run in runs}
+    networks = {run.folder.name: load(run.folder) for run in runs}
     network = next(iter(networks.values()))
     sheets = _truth_sheets(networks, runs[0].data.root)
     if photo is not None:

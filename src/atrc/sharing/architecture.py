@@ -1,4 +1,4 @@
-"""All that it takes to build a network again, as plain values: what a checkpoint and a shared folder hold."""
+"""All that it takes to build a network again, as plain values: what checkpoints and shared folders hold."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from atrc import __version__
 from atrc.branching import Branching
 from atrc.errors import UserError, require_format
-from atrc.genotype import Genotype
-from atrc.network.config import NetworkConfig
+from atrc.genotype import Genotype, SearchSpace
+from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
 from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
 
 FORMAT, VERSION = "atrc-network", 1
-LARGEST = 4096  # of whole numbers: classes, bins, channels. A file from elsewhere should not fill the memory.
+LARGEST = 4096  # whole number: classes, bins, channels. A file from elsewhere should not fill the memory.
 MOST = 32  # tasks: there is a block for every pair
-RESOLVED = ("pretrained", "genotype", "branching")  # what a file does not hold: the results are in it
+RESOLVED = ("pretrained", "genotype", "branching")  # keys that a file does not hold: it has their results
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Architecture:
     Attributes:
         config: What the network is made of.
         tasks: What it predicts.
-        genotype: The contexts of ATRC, in the place of `config.genotype`; None without ATRC.
-        branching: Groups of tasks by stage, in the place of `config.branching`; None where the backbone is shared.
-        size: Height and width of the crops that it was trained on [px], if known: predictions of such images are best.
+        genotype: The contexts of ATRC, instead of `config.genotype`; None without ATRC.
+        branching: Groups of tasks by stage, instead of `config.branching`; None if the backbone is shared.
+        size: Height and width of the training crops [px], if known.
     """
 
     config: NetworkConfig
@@ -42,6 +42,38 @@ class Architecture:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", replace(self.config, pretrained=False, genotype=None, branching=None))
+
+    @classmethod
+    def of(cls, network: MultiTaskNetwork) -> Architecture:
+        """Return the architecture of a network.
+
+        Raises:
+            UserError: The network was not made by `build_network`, or is the supergraph of a search.
+        """
+        if network.config is None:
+            raise UserError(
+                "this network does not know how it was built, so nobody could load it: build it with "
+                "atrc.network.build_network(NetworkConfig(..), tasks), or load that of a run; of a search's supergraph "
+                "retrain the genotype or the branching, with atrc train, and save the network of that run"
+            )
+        genotype = network.genotype if network.config.distillation == "atrc" else None
+        assert not isinstance(genotype, SearchSpace)
+        return cls(network.config, network.tasks, genotype, network.branching, network.size)
+
+    def build(self) -> MultiTaskNetwork:
+        """Build the network, with fresh weights.
+
+        Raises:
+            UserError: It cannot be built.
+        """
+        try:
+            network = build_network(self.config, self.tasks, self.genotype, self.branching)
+        except UserError:
+            raise
+        except Exception as error:  # a file may ask for anything
+            raise UserError(f"not a network that can be built ({type(error).__name__}: {error})") from error
+        network.size = self.size
+        return network
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -62,19 +94,19 @@ class Architecture:
         """Undo `to_dict`; every value is checked, for the file may be from anywhere.
 
         Raises:
-            UserError: Of another format or a newer version, or a value that none can be.
+            UserError: Another format, a newer version, or an invalid value.
         """
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise UserError(f'not a network of atrc: "format" should be "{FORMAT}"; `save_pretrained` writes one')
+            raise UserError(f'not a network of atrc: "format" should be "{FORMAT}"; `atrc publish` writes one')
         require_format(content.get("version"), VERSION, f"a network of atrc {content.get('atrc')!r:.40}")
         return cls.from_values(*(content.get(key) for key in ("network", "tasks", "genotype", "branching", "size")))
 
     @classmethod
     def from_values(cls, network: Any, tasks: Any, genotype: Any, branching: Any, size: Any) -> Architecture:
-        """Make an architecture of plain values, which may be anything.
+        """Make an architecture from plain values, which may be anything.
 
         Raises:
-            UserError: A value that none can be.
+            UserError: An invalid value.
         """
         config = _checked("network", network, NetworkConfig)
         if not _fits(size, tuple[int, int] | None) or (size and min(size) < 1):
@@ -89,15 +121,15 @@ class Architecture:
 
 
 def tasks_from_values(entries: Any) -> tuple[Task, ...]:
-    """Make tasks of plain values, which may be anything.
+    """Make tasks from plain values, which may be anything.
 
     Raises:
-        UserError: A value that none can be.
+        UserError: An invalid value.
     """
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UserError("tasks: expected a list of tasks")
     if len(entries) > MOST:
-        raise UserError(f"tasks: {len(entries)} of them, more than the {MOST} that a network may have")
+        raise UserError(f"tasks: {len(entries)} of them; a network has at most {MOST}")
     for i, entry in enumerate(entries):
         if not isinstance(name := entry.get("kind"), str) or name not in TASKS:
             raise UserError(f"tasks[{i}].kind: unknown kind of task {name!r:.60}; choose from {', '.join(TASKS)}")
@@ -106,7 +138,7 @@ def tasks_from_values(entries: Any) -> tuple[Task, ...]:
     names = [task.name for task in tasks]
     for task in tasks:
         if not task.name.isidentifier() or names.count(task.name) > 1:  # they name modules and files
-            raise UserError(f"tasks: {task.name!r} should be a name of letters, digits and _, and of one task only")
+            raise UserError(f"tasks: {task.name!r} should be a name of letters, digits and _, used by one task only")
         for key in ("class_names", "class_colours"):
             if len(getattr(task, key, ())) not in (0, task.region_count):
                 raise UserError(
@@ -128,7 +160,7 @@ def _groups(stages: Any) -> tuple[tuple[tuple[str, ...], ...], ...]:
 
 
 def _checked(where: str, values: Any, kind: type) -> dict[str, Any]:
-    """Return values for the fields of a dataclass after a look at their types."""
+    """Return values for the fields of a dataclass once their types are checked."""
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected keys and values, not {values!r:.60}")
     hints = get_type_hints(kind)
@@ -137,12 +169,12 @@ def _checked(where: str, values: Any, kind: type) -> dict[str, Any]:
         if key not in fields:
             raise UserError(f"{where}.{key}: unknown; there are: {', '.join(fields)}")
         if not _fits(value, hints[key]):
-            raise UserError(f"{where}.{key}: {value!r:.60} is not what it can be; whole numbers end at {LARGEST}")
+            raise UserError(f"{where}.{key}: {value!r:.60} is invalid; whole numbers end at {LARGEST}")
     return values
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a JSON file is of a type; lists count as tuples."""
+    """Whether a value from JSON has a type; lists count as tuples."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(value, one) for one in inner)

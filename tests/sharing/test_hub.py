@@ -5,23 +5,23 @@ import dataclasses
 import json
 import pickle
 
-import huggingface_hub.hub_mixin
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file, save_file
 
 import atrc
+from atrc import sharing
 from atrc.branching import Branching
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.network import Architecture, MultiTaskNetwork, NetworkConfig, build_network
-from atrc.network.build import rebuild
-from atrc.network.hub import load_weights
+from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
 from atrc.search.build import build_supergraph
+from atrc.sharing import Architecture
+from atrc.sharing.weights import load_weights
 from atrc.tasks import Depth, SemanticSegmentation
+from atrc.training.loading import load
 from atrc.training.run.checkpoint import Checkpoint
-from atrc.training.run.loading import load_network
 
 TASKS = (SemanticSegmentation(num_classes=3, class_names=("a", "b", "c")), Depth(bins=5))
 NAMES = ["semseg", "depth"]
@@ -42,7 +42,7 @@ def network():
 @pytest.fixture(scope="module")
 def folder(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared") / "network"
-    network.save_pretrained(folder)
+    sharing.save(network, folder)
     return folder
 
 
@@ -75,14 +75,14 @@ def same(one, other):
 
 
 def test_a_saved_network_predicts_the_same_when_loaded(network, folder):
-    loaded = atrc.MultiTaskNetwork.from_pretrained(folder)
+    loaded = sharing.load(folder)
     assert isinstance(loaded, MultiTaskNetwork)
     assert not loaded.training
-    assert loaded.architecture == network.architecture
+    assert Architecture.of(loaded) == Architecture.of(network)
     assert loaded.genotype == GENOTYPE
     assert loaded.tasks == TASKS
     same(network, loaded)
-    same(network, load_network(folder))
+    same(network, atrc.load(folder))
 
 
 def test_the_folder_holds_safetensors_json_and_a_card_and_nothing_else(folder):
@@ -104,17 +104,17 @@ def test_the_folder_holds_safetensors_json_and_a_card_and_nothing_else(folder):
     ],
 )
 def test_every_architecture_survives_json(config, branching, tmp_path):
-    architecture = build_network(config, TASKS, None, branching).architecture
+    architecture = Architecture.of(build_network(config, TASKS, None, branching))
     again = Architecture.from_dict(json.loads(json.dumps(architecture.to_dict())))
     assert again == architecture
-    keys = rebuild(again).state_dict().keys()
+    keys = again.build().state_dict().keys()
     assert keys == build_network(config, TASKS, None, branching).state_dict().keys()
 
 
 def test_what_a_recipe_names_is_resolved_so_that_the_folder_stands_alone(tmp_path):
     GENOTYPE.save(tmp_path / "genotype.json")
     config = NetworkConfig(distillation="atrc", genotype=str(tmp_path / "genotype.json"), branching="at:3")
-    architecture = build_network(config, TASKS).architecture
+    architecture = Architecture.of(build_network(config, TASKS))
     assert architecture.genotype == GENOTYPE
     assert architecture.branching == Branching.at(3, NAMES, 4)
     assert str(tmp_path) not in json.dumps(architecture.to_dict())
@@ -122,12 +122,12 @@ def test_what_a_recipe_names_is_resolved_so_that_the_folder_stands_alone(tmp_pat
 
 
 def test_half_precision_halves_the_file_and_loads_as_single(network, folder, tmp_path):
-    network.save_pretrained(tmp_path, dtype=torch.float16)
+    sharing.save(network, tmp_path, dtype=torch.float16)
     saved = load_file(tmp_path / "model.safetensors")
     assert {value.dtype for value in saved.values()} == {torch.float16, torch.int64}
     size = (tmp_path / "model.safetensors").stat().st_size
     assert 0.45 < size / (folder / "model.safetensors").stat().st_size < 0.55
-    loaded = MultiTaskNetwork.from_pretrained(tmp_path)
+    loaded = sharing.load(tmp_path)
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert {p.dtype for p in network.parameters()} == {torch.float32}  # untouched
     own = network.state_dict()
@@ -138,9 +138,9 @@ def test_half_precision_that_overflows_is_refused(network, tmp_path):
     large = copy.deepcopy(network)
     large.final["depth"].bias.data.fill_(1e6)
     with pytest.raises(UserError, match=r"final.depth.bias is not finite in torch.float16; save in torch.bfloat16"):
-        large.save_pretrained(tmp_path / "x", dtype=torch.float16)
+        sharing.save(large, tmp_path / "x", dtype=torch.float16)
     with pytest.raises(UserError, match="dtype torch.int8: weights are saved as one of torch.float16"):
-        large.save_pretrained(tmp_path / "x", dtype=torch.int8)
+        sharing.save(large, tmp_path / "x", dtype=torch.int8)
     assert not (tmp_path / "x").exists()
 
 
@@ -149,79 +149,75 @@ def test_a_network_without_an_architecture_says_how_to_build_it(tmp_path):
     supergraphs = [build_supergraph(NetworkConfig(), TASKS, space) for space in ("contexts", "branches")]
     for network in (by_hand, *supergraphs):
         with pytest.raises(UserError, match=r"build_network\(NetworkConfig.*retrain the genotype"):
-            network.save_pretrained(tmp_path / "x")
-        with pytest.raises(UserError, match="does not know how it was built"):
-            network.push_to_hub("someone/something")
+            sharing.save(network, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(network, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file: cannot be written \(File exists\); choose another folder"):
-        network.save_pretrained(tmp_path / "file")
+        sharing.save(network, tmp_path / "file")
 
 
-def test_pushing_uploads_what_saving_writes(network, monkeypatch):
-    seen = {}
+def test_pushing_uploads_what_saving_wrote_and_nothing_else(folder, monkeypatch):
+    calls = []
 
-    class Hub:
-        def __init__(self, token=None):
-            pass
+    def upload(self, **options):
+        calls.append(options)
+        return f"https://hub/{options['repo_id']}"
 
-        def create_repo(self, repo_id, private, exist_ok):
-            return type("Repo", (), {"repo_id": repo_id})
-
-        def upload_folder(self, repo_id, folder_path, **options):
-            seen[repo_id] = {path.name: path.stat().st_size for path in folder_path.iterdir()}
-            return f"https://hub/{repo_id}"
-
-    monkeypatch.setattr(huggingface_hub.hub_mixin, "HfApi", Hub)
-    assert network.push_to_hub("someone/whole") == "https://hub/someone/whole"
-    network.push_to_hub("someone/half", dtype=torch.float16)
-    assert sorted(seen["someone/half"]) == ["README.md", "config.json", "model.safetensors"]
-    ratio = seen["someone/half"]["model.safetensors"] / seen["someone/whole"]["model.safetensors"]
-    assert 0.45 < ratio < 0.55
+    repository = type("Repository", (), {"repo_id": "someone/network"})
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **options: calls.append((name, options)) or repository)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    assert sharing.push(folder, "network", private=True, token="t") == "https://hub/someone/network"
+    assert calls[0] == ("network", {"private": True, "exist_ok": True})
+    assert calls[1]["folder_path"] == folder
+    assert sorted(calls[1]["allow_patterns"]) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_a_name_on_the_hub_is_downloaded(network, folder, monkeypatch):
     asked = []
 
     def download(repo_id, filename, **options):
-        asked.append((repo_id, filename, options["revision"]))
+        asked.append((repo_id, filename, options))
         return str(folder / filename)
 
-    monkeypatch.setattr("atrc.network.hub.hf_hub_download", download)
-    same(network, MultiTaskNetwork.from_pretrained("someone/something", revision="v2"))
-    assert asked == [("someone/something", name, "v2") for name in ("config.json", "model.safetensors")]
-    same(network, load_network("someone/something"))
+    monkeypatch.setattr("atrc.sharing.hub.hf_hub_download", download)
+    same(network, sharing.load("someone/something", revision="v2"))
+    assert asked == [("someone/something", name, {"revision": "v2"}) for name in ("config.json", "model.safetensors")]
+    same(network, load("someone/something"))
 
 
-def test_offline_a_name_that_is_nowhere_is_told(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"someone/something: no such folder, and .* Hub gives none .*while online"):
-        MultiTaskNetwork.from_pretrained("someone/something", local_files_only=True, cache_dir=tmp_path)
+def test_offline_a_name_that_is_nowhere_is_named(tmp_path, monkeypatch):
+    with pytest.raises(
+        UserError, match=r"someone/something: no such folder, and .* Hub has no network of that .*while online"
+    ):
+        sharing.load("someone/something", local_files_only=True, cache_dir=tmp_path)
     with pytest.raises(UserError, match=r"a/b/c: no such folder, and .*HFValidationError"):
-        MultiTaskNetwork.from_pretrained("a/b/c", cache_dir=tmp_path)
+        sharing.load("a/b/c", cache_dir=tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     for gone in ("gone", "runs/gone", str(tmp_path / "gone")):  # the Hub is not asked for these
         with pytest.raises(UserError, match="no such run, checkpoint or saved network; one on the Hugging Face Hub is"):
-            load_network(gone)
+            load(gone)
 
 
-def test_the_card_is_metadata_tasks_results_and_genotype(network, tmp_path):
-    network.save_pretrained(tmp_path, model_card_kwargs={"metrics": {"depth": "RMSE 0.5 m"}, "data": "Rooms"})
+def test_the_card_is_metadata_tasks_results_settings_and_genotype(network, tmp_path):
+    scores = {"depth": "RMSE 0.5 m"}
+    sharing.save(network, tmp_path, metrics=scores, data="Rooms", settings={"optim.lr": "0.02"})
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.library_name == "atrc"
     assert card.data.tags == ["multi-task-learning", "dense-prediction", "semantic-segmentation", "depth-estimation"]
-    assert "| semseg | SemanticSegmentation | 3 | mIoU [%] |" in card.text
-    assert "| depth | Depth | 1 | RMSE 0.5 m |" in card.text
-    assert "Scored on Rooms." in card.text
+    assert "| semseg | SemanticSegmentation | class of every pixel | mIoU [%] |" in card.text
+    assert "| depth | Depth | distance along the optical axis [m] | RMSE 0.5 m |" in card.text
+    assert "The results were measured on Rooms." in card.text
+    assert "| optim.lr | 0.02 |" in card.text
     assert "| semseg | local | s_label |\n| depth | none | t_label |" in card.text
 
 
 def test_a_card_that_somebody_wrote_stays(network, tmp_path):
     (tmp_path / "README.md").write_text("mine")
-    network.save_pretrained(tmp_path)
+    sharing.save(network, tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
@@ -236,22 +232,22 @@ def test_a_card_that_somebody_wrote_stays(network, tmp_path):
         (("network", "pretrained"), True, "network.pretrained: unknown"),
         (("network", "backbone"), "vgg", "unknown backbone 'vgg'; choose from hrnet18"),
         (("network", "backbone"), "timm:hf-hub:someone/model", "timm has no model 'hf-hub:someone/model'"),
-        (("network", "backbone"), 3, "network.backbone: 3 is not what it can be"),
-        (("network", "distil_at"), "somewhere", "network.distil_at: 'somewhere' is not what it can be"),
+        (("network", "backbone"), 3, "network.backbone: 3 is invalid"),
+        (("network", "distil_at"), "somewhere", "network.distil_at: 'somewhere' is invalid"),
         (
             ("network", "attention_channels"),
             10**9,
-            "attention_channels: 1000000000 is not .* whole numbers end at 4096",
+            "attention_channels: 1000000000 is invalid; whole numbers end at 4096",
         ),
-        (("network", "dropout"), float("nan"), "network.dropout: nan is not what it can be"),
+        (("network", "dropout"), float("nan"), "network.dropout: nan is invalid"),
         (("network", "dropout"), 7.5, "not a network that can be built .*dropout probability"),
         (("tasks",), [], "tasks: expected a list of tasks"),
         (("tasks", 0, "kind"), "audio", "unknown kind of task 'audio'"),
-        (("tasks", 0, "num_classes"), 10**12, r"tasks\[0\].num_classes: 1000000000000 is not what it can be"),
-        (("tasks", 0, "num_classes"), True, r"tasks\[0\].num_classes: True is not what it can be"),
+        (("tasks", 0, "num_classes"), 10**12, r"tasks\[0\].num_classes: 1000000000000 is invalid"),
+        (("tasks", 0, "num_classes"), True, r"tasks\[0\].num_classes: True is invalid"),
         (("tasks", 0, "class_names"), ["a"], "tasks: semseg has 3 classes, but 1 class_names"),
         (("tasks", 0, "name"), "../../x", "tasks: '../../x' should be a name of letters, digits and _"),
-        (("tasks", 0, "name"), "depth", "tasks: 'depth' should be a name .* of one task only"),
+        (("tasks", 0, "name"), "depth", "tasks: 'depth' should be a name .* used by one task only"),
         (("tasks", 1, "farther"), 1, r"tasks\[1\].farther: unknown; there are: name, weight, bins"),
         (("genotype",), {}, "a genotype needs at least one target"),
         (("genotype",), {"semseg": 3}, "genotype: expected {target: {source: context}}"),
@@ -263,26 +259,26 @@ def test_a_card_that_somebody_wrote_stays(network, tmp_path):
         (("branching",), [[["semseg", "depth"]]], "the branching is for 2 stages"),
     ],
 )
-def test_a_config_that_is_wrong_or_hostile_is_told_by_key(changed, keys, value, said):
+def test_a_wrong_or_hostile_config_is_refused_by_key(changed, keys, value, said):
     with pytest.raises(UserError, match=r"config.json: .*" + said):
-        load_network(changed(value, *keys))
+        load(changed(value, *keys))
 
 
 @pytest.mark.parametrize("text", ["", "{", "\xff", "[" * 100_000])
-def test_a_config_that_is_no_json_is_named(folder, tmp_path, text):
+def test_a_config_that_is_not_json_is_named(folder, tmp_path, text):
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match="config.json: (cannot be read as JSON|not a network)"):
-        load_network(tmp_path)
+        load(tmp_path)
 
 
 def test_weights_that_do_not_fit_are_named_by_key(folder, changed, tmp_path):
     with pytest.raises(UserError, match="weights do not fit the network: 2 of another shape, 'auxiliary.depth"):
-        load_network(changed(9, "tasks", 1, "bins"))
+        load(changed(9, "tasks", 1, "bins"))
     weights = load_file(folder / "model.safetensors")
     weights["extra"] = weights.pop("final.depth.bias")
     save_file(weights, changed(5, "tasks", 1, "bins") / "model.safetensors")
     with pytest.raises(UserError, match="1 missing, 'final.depth.bias' first; 1 unknown, 'extra' first"):
-        load_network(tmp_path)
+        load(tmp_path)
 
 
 def test_pickled_weights_are_never_opened(folder, tmp_path):
@@ -293,17 +289,17 @@ def test_pickled_weights_are_never_opened(folder, tmp_path):
     (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Harm()))
     with pytest.raises(UserError, match="model.safetensors: no such file"):
-        load_network(tmp_path)
+        load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Harm()))
     with pytest.raises(UserError, match="model.safetensors: not readable"):
-        load_network(tmp_path)
+        load(tmp_path)
     with pytest.raises(UserError, match="model.safetensors: weights alone; give the folder"):
-        load_network(folder / "model.safetensors")
+        load(folder / "model.safetensors")
 
 
-def test_a_folder_of_something_else_is_told(tmp_path):
+def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(UserError, match="neither a run, which has checkpoints/last.ckpt, nor a saved network"):
-        load_network(tmp_path)
+        load(tmp_path)
 
 
 def checkpoint(weights):
@@ -315,24 +311,24 @@ def checkpoint(weights):
 
 def test_a_checkpoint_gives_the_same_network_and_can_be_shared(network, tmp_path):
     checkpoint(network.state_dict()).save(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    loaded = load_network(tmp_path / "run")
-    assert loaded.architecture == dataclasses.replace(network.architecture, size=(96, 128))
+    loaded = load(tmp_path / "run")
+    assert Architecture.of(loaded) == dataclasses.replace(Architecture.of(network), size=(96, 128))
     same(network, loaded)
-    loaded.save_pretrained(tmp_path / "shared")
+    sharing.save(loaded, tmp_path / "shared")
     assert "Trained on crops of 96 x 128 pixels" in (tmp_path / "shared/README.md").read_text()
-    shared = load_network(tmp_path / "shared")
-    assert shared.architecture == loaded.architecture
+    shared = load(tmp_path / "shared")
+    assert Architecture.of(shared) == Architecture.of(loaded)
     same(network, shared)
 
 
 def test_a_checkpoint_of_another_network_is_named_by_key(network, tmp_path):
     checkpoint({"x": torch.zeros(1)}).save(tmp_path / "last.ckpt")
     with pytest.raises(UserError, match=r"last.ckpt: .* do not fit .* \d+ missing, 'backbone.*1 unknown, 'x'"):
-        load_network(tmp_path / "last.ckpt")
+        load(tmp_path / "last.ckpt")
 
 
 def test_weights_are_filled_in_the_networks_own_precision(network):
     half = {key: value.half() if value.is_floating_point() else value for key, value in network.state_dict().items()}
-    other = rebuild(network.architecture)
+    other = Architecture.of(network).build()
     load_weights(other, half, "somewhere")
     assert other.final["depth"].weight.dtype == torch.float32

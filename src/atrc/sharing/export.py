@@ -1,4 +1,4 @@
-"""Networks for other runtimes: ONNX, and programs of `torch.export`. What they return is in the units of the tasks."""
+"""Networks for other runtimes: ONNX and programs of `torch.export`, whose outputs are in the units of the tasks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from atrc.errors import UserError, first_line, needs_extra
-from atrc.network.fold import fold_batch_norm
-from atrc.network.network import MultiTaskNetwork
+from atrc.network import MultiTaskNetwork
+from atrc.sharing.architecture import Architecture
 
 # b batch, h w image
 
@@ -52,12 +52,12 @@ class Deployed(nn.Module):
 def export_network(
     network: MultiTaskNetwork, path: Path, size: tuple[int, int] | None = None, *, logits: bool = False
 ) -> None:
-    """Write a network with its batch norms folded to FILE.onnx or FILE.pt2, for any number of images at a time.
+    """Write a network to FILE.onnx or FILE.pt2, for any number of images at a time, without checking the file.
 
-    Weights beyond 2 GB are written beside it, to FILE.onnx.data.
+    Weights beyond 2 GB are written next to it, to FILE.onnx.data.
 
     Args:
-        network: The network.
+        network: The network, in evaluation mode.
         path: The file; its suffix is a key of `FORMATS`.
         size: Height and width of the images [px]; any from `SMALLEST` on by default.
         logits: Return unnormalised predictions.
@@ -66,7 +66,7 @@ def export_network(
         UserError: No such format, a package is missing, or the network exports at one size only.
     """
     form = format_of(path)
-    program = trace(Deployed(fold_batch_norm(network), logits=logits), size)
+    program = trace(Deployed(network, logits=logits), size)
     form.write(program, path, describe(network, size, logits=logits))
 
 
@@ -93,21 +93,21 @@ def trace(deployed: Deployed, size: tuple[int, int] | None) -> ExportedProgram:
 
 
 def describe(network: MultiTaskNetwork, size: tuple[int, int] | None, *, logits: bool = False) -> dict[str, str]:
-    """Return what an exported file says about itself: texts and JSON by name."""
+    """Return the metadata of an exported file: texts and JSON by name."""
     dimensions, sides = (", ".join(map(str, size)), "") if size else ("height, width", f", {SMALLEST} or more")
-    architecture = network.architecture
+    architecture = Architecture.of(network).to_dict() if network.config else None
     classes = {task.name: getattr(task, "class_names", ()) for task in network.tasks}
     return {
         "input": f"image: float32 (batch, 3, {dimensions}){sides}; RGB from 0 to 1",
         "outputs": json.dumps({t.name: "unnormalised" if logits else t.decoded for t in network.tasks}),
         "classes": json.dumps({name: some for name, some in classes.items() if some}),
-        "size": json.dumps(architecture.size if architecture else None),
-        "network": json.dumps(architecture.to_dict() if architecture else None),
+        "size": json.dumps(network.size),
+        "network": json.dumps(architecture),
     }
 
 
 def write_onnx(program: ExportedProgram, path: Path, texts: Mapping[str, str]) -> None:
-    """Write ONNX; the texts become metadata."""
+    """Write ONNX. The texts become metadata."""
     names = {axis: name for axis, name in _open_axes(program).items() if name}
     with torch.no_grad(), _quiet():
         onnx = torch.onnx.export(
@@ -125,7 +125,7 @@ def write_onnx(program: ExportedProgram, path: Path, texts: Mapping[str, str]) -
 
 
 def write_program(program: ExportedProgram, path: Path, texts: Mapping[str, str]) -> None:
-    """Write what `torch.export.load` reads; the texts become extra files."""
+    """Write what `torch.export.load` reads. The texts become extra files."""
     torch.export.save(program, path, extra_files=dict(texts))
 
 
@@ -164,7 +164,7 @@ def format_of(path: Path) -> Format:
     """Return the format of a file by its suffix.
 
     Raises:
-        UserError: There is none of that suffix, or a package that it needs is missing.
+        UserError: Unknown suffix, or a package that it needs is missing.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"{path}: exports end in {' or '.join(FORMATS)}")
@@ -184,7 +184,7 @@ def _open_axes(program: ExportedProgram) -> dict[int, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep exporters from telling their developers' news to users."""
+    """Hide warnings and messages that exporters print for their own developers."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from atrc.contexts.maps import ContextMap
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
-from atrc.studies.attention import Inspection, region_task
+from atrc.studies.attention import ContextMap, Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task

@@ -69,7 +69,7 @@ def _draw_target(
     task = inspection.tasks[target]
     above.imshow(photo)
     above.set_title(f"pixel of {target}", loc="left", weight="bold")
-    below.imshow(task.colour(task.decode(inspection.output.predictions[target])[0].numpy()))
+    below.imshow(task.colour(task.decode(inspection.output.predictions[target].float().cpu())[0].numpy()))
     below.set_title(f"predicted {target}", loc="left", color=GREY)
     for axes in (above, below):
         _mark(axes, pixel)

@@ -128,8 +128,9 @@ class Inspection:
         attended = context.gather(other, None if densities is None else densities[None])
         weights = context.attention(query, chosen.key(attended)[0], y, x)
         if context.regions is None or densities is None:
-            return ContextMap(context.name, weights)
-        return ContextMap(context.name, torch.einsum("r,ryx->yx", weights.flatten(), densities), weights.flatten())
+            return ContextMap(context.name, weights.cpu())
+        pixels = torch.einsum("r,ryx->yx", weights.flatten(), densities)
+        return ContextMap(context.name, pixels.cpu(), weights.flatten().cpu())
 
 
 def region_task(found: ContextMap, target: str, source: str) -> str:

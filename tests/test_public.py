@@ -17,8 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_public_names_are_these():
     assert sorted(atrc.__all__) == [
-        "ATRC", "Genotype", "MultiTaskNetwork", "SearchSpace", "UserError", "__version__", "build_backbone",
-        "local_attention", "open_dataset",
+        "ATRC", "BoundaryFMeasure", "Genotype", "MultiTaskNetwork", "SearchSpace", "UserError", "__version__",
+        "build_backbone", "load", "local_attention", "open_dataset",
     ]  # fmt: skip
     for name in atrc.__all__:
         assert getattr(atrc, name) is not None
@@ -39,7 +39,7 @@ def test_every_python_snippet_of_the_readme_runs(code):
 @pytest.mark.parametrize("line", re.findall(r"^    (atrc .*)$", README.replace("\\\n", ""), re.M))
 def test_every_command_of_the_readme_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(expand(shlex.split(line)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line)[1:])).command
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)$", README, re.M))

@@ -16,11 +16,11 @@ from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig
 from atrc.network.build import build_network, resolve_genotype
+from atrc.training.loading import load
 from atrc.training.loop import fit
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import plain, read_table
-from atrc.training.run.loading import load_network
 from atrc.training.step import Stepper
 from forks import fork, kill, wait
 from runs import break_at, last, same, same_run, tiny
@@ -121,7 +121,7 @@ def test_the_moving_average_is_evaluated_saved_and_loaded(tmp_path, nyud_folder,
     average = seen[0][key].lerp(seen[1][key], 0.75).lerp(seen[2][key], 0.75)  # timm's starts with the first weights
     torch.testing.assert_close(saved.network[key], average)
     assert same(saved.training["weights"], seen[2])
-    assert torch.equal(load_network(tmp_path / "run").state_dict()[key], saved.network[key])
+    assert torch.equal(load(tmp_path / "run").state_dict()[key], saved.network[key])
     scores = score_checkpoint(str(tmp_path / "run"), None, None, "val", 0)["results"]
     assert {task: score["value"] for task, score in scores.items()} == pytest.approx(
         {task: result.value for task, result in results.items()}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import Task
+from atrc.training.loading import load
 from atrc.training.optim.groups import pretrained_part
-from atrc.training.run.loading import load_network
 
 STAGES = re.compile(r"stages:(\d+)")
 
@@ -66,12 +66,12 @@ def initialise(network: MultiTaskNetwork, where: str) -> str:
 
     Args:
         network: Changed in place.
-        where: What `load_network` takes.
+        where: What `atrc.load` takes.
 
     Raises:
         UserError: There is no such network, or nothing of it fits.
     """
-    source = load_network(where)
+    source = load(where)
     theirs = {task.name: task for task in source.tasks}
     other = {task.name for task in network.tasks if not _same_outputs(task, theirs.get(task.name))}
     own, weights = network.state_dict(), source.state_dict()

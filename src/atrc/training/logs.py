@@ -46,7 +46,8 @@ def _wandb(folder: Path, ends: Mapping[str, int]) -> Any:
     from lightning.pytorch.loggers import WandbLogger
 
     logger = WandbLogger(name=folder.name, project="atrc", save_dir=folder)
-    logger.finalize = lambda status: logger.experiment.finish()  # Lightning leaves that to the end of the process
+    # Lightning leaves this to the end of the process.
+    logger.finalize = lambda status: logger.experiment.finish()  # type: ignore[method-assign]
     return logger
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from atrc.data.dataset import Label, MultiTaskDataset
 from atrc.data.folder.kinds import KINDS
 from atrc.data.folder.labels import LabelReader
-from atrc.data.folder.section import Section, nearest, read_yaml, show
+from atrc.data.folder.section import Section, nearest, read_section, show
 from atrc.data.labels import DEEP_MODES, known_formats, open_picture, quiet, read_list
 from atrc.errors import UserError
 from atrc.tasks import Task
@@ -98,7 +98,7 @@ class Description:
         Raises:
             UserError: Something in it cannot be used.
         """
-        content = read_yaml(root / FILE)
+        content = read_section(root / FILE)
         name = content.text("name", root.resolve().name)
         images = _files(content, "images", "images", IMAGE_ENDINGS)
         splits, tasks = content.section("splits"), content.section("tasks")

@@ -1,14 +1,16 @@
-"""Atomic writes, and YAML from any source."""
+"""Atomic writes, the files of a folder, and YAML from any source."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import yaml
 
@@ -23,7 +25,7 @@ def write_atomic(path: str | os.PathLike[str], content: str | bytes, *, shared: 
     Args:
         path: The file. Its folder is made.
         content: All of it.
-        shared: Several processes may write this file at the same time.
+        shared: Several processes or threads may write this file at the same time.
 
     Raises:
         OSError: As of `replacing`.
@@ -40,13 +42,14 @@ def replacing(path: str | os.PathLike[str], *, shared: bool = False) -> Iterator
 
     Args:
         path: The file. Its folder is made.
-        shared: Several processes may write this file at the same time.
+        shared: Several processes or threads may write this file at the same time.
 
     Raises:
         OSError: It cannot be written. The error names the file, the temporary file is removed, the old file is kept.
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
+    own = f".{os.getpid()}.{threading.get_ident()}" if shared else ""
+    partial = path.with_name(f"{path.name}{own}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with naming(path):
@@ -67,6 +70,42 @@ def naming(path: Path) -> Iterator[None]:
         if not unnamed or type(error).__module__ != "builtins":  # PyAV has its own
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+class Files:
+    """The files of one folder by name without the ending; hidden files are left out.
+
+    Endings are the same in upper and lower case, and names in each of their Unicode forms.
+    """
+
+    def __init__(self, folder: Path, endings: Collection[str]) -> None:
+        """List the files with these endings, such as .png."""
+        self.folder, self.endings = folder, endings
+        self.paths: dict[str, list[Path]] = {}
+        self.others: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or path.is_dir():
+                continue
+            name = normalize("NFC", path.stem)
+            if path.suffix.lower() in endings:
+                self.paths.setdefault(name, []).append(path)
+            else:
+                self.others[name] = path
+
+    def find(self, name: str) -> Path | None:
+        """Return the file of a name; None if there is none.
+
+        Raises:
+            UserError: There are several, or one that cannot be read.
+        """
+        name = normalize("NFC", name)
+        found = self.paths.get(name, [])
+        if len(found) > 1:
+            raise UserError(f"{found[0]} and {found[1].name} have the same name; keep the one that counts")
+        if not found and name in self.others:
+            kinds = ", ".join(self.endings)
+            raise UserError(f"{self.others[name]}: not a kind of file that is read here; save it as {kinds}")
+        return found[0] if found else None
 
 
 def read_yaml(path: Path) -> Any:

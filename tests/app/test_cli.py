@@ -58,7 +58,7 @@ def test_every_verb_explains_itself(verb, capsys):
         (["predict", "rooms-atrc", LONG], "aaa: File name too long"),
         (["study", LONG], "aaa: File name too long"),
         (["study", "table1", "--out", "/dev/null"], "cannot write to /dev/null: File exists; choose another --out"),
-        (["resources", "--device", "warp"], "--device warp: not to be had here"),
+        (["resources", "--device", "warp"], "--device warp: not available here"),
         (["evaluate", "nothere.ckpt", "--json", "."], "--json .: a folder; name a file in it"),
         (["evaluate", "nothere.ckpt", "--json", "/dev/null/a.json"], "--json /dev/null/a.json: /dev/null is a file"),
     ],
@@ -133,7 +133,7 @@ def test_a_broken_image_is_named(capsys, tmp_path):
     for path in (root / "images").iterdir():
         path.write_bytes(path.read_bytes()[:500])
     said = fails(capsys, "train", "--out", str(tmp_path / "run"), "--data.root", str(root), *SMALL)
-    assert ".jpg: not a readable picture" in said
+    assert ".jpg: cannot be read" in said
 
 
 def test_files_and_options_combine_and_later_ones_win(tmp_path, nyud_folder, capsys):

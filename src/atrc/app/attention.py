@@ -12,9 +12,9 @@ import torch
 from jaxtyping import UInt8
 
 from atrc.contexts.maps import ContextMap
-from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
+from atrc.images import read_image
 from atrc.studies.attention import Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled

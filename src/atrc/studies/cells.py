@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from atrc.files import read_yaml
 from atrc.errors import UserError
-from atrc.files import write_atomic
+from atrc.files import read_yaml, write_atomic
 from atrc.training.recipe import Recipe, differences, flatten
 from atrc.training.run.folder import RunFolder, plain
 

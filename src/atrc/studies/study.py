@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from atrc.files import read_yaml
 from atrc.data.nyud import nyud_tasks
 from atrc.data.pascal import pascal_tasks
 from atrc.errors import UserError
+from atrc.files import read_yaml
 from atrc.tasks import Task
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.files import read_recipe, recipe_path, shipped_recipes

@@ -17,7 +17,7 @@ from atrc.app.explorer.held import Held
 from atrc.app.explorer.limits import Limits, MissingError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
-from atrc.data.images import read_image
+from atrc.images import read_image
 from atrc.studies.attention_figures import COLOURS
 from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
 

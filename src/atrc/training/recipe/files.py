@@ -12,8 +12,8 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 import atrc
-from atrc.files import read_yaml
 from atrc.errors import UserError
+from atrc.files import read_yaml
 from atrc.training.recipe import Recipe
 
 

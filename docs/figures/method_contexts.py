@@ -11,7 +11,7 @@ from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 from svg import INK, page, rect, text
 
-from atrc.data.rooms import CLASSES, View, render_room
+from atrc_rooms import CLASSES, View, render_room
 from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar

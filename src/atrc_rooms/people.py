@@ -8,10 +8,10 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms.materials import Colour, Material, faded, pick, shade
-from atrc.data.rooms.meshes import Mesh, Number, ellipsoid, limb, merge, rotation, tube
-from atrc.data.rooms.poses import Angles, Pose
-from atrc.data.rooms.things import Seat, Thing
+from atrc_rooms.materials import Colour, Material, faded, pick, shade
+from atrc_rooms.meshes import Mesh, Number, ellipsoid, limb, merge, rotation, tube
+from atrc_rooms.poses import Angles, Pose
+from atrc_rooms.things import Seat, Thing
 
 # Lengths of a person of 1.75 m [m].
 _THIGH, _SHANK, _ANKLE = 0.43, 0.42, 0.085

@@ -10,14 +10,14 @@ import pytest
 from scipy import ndimage
 
 from atrc.data.layouts import open_dataset
-from atrc.data.rooms import CLASSES, PROFILES, render_room, write_rooms
+from atrc_rooms import CLASSES, PROFILES, render_room, write_rooms
 
 SIZE = (48, 64)
 SPLITS = ("train", "val")
 
 WRITE = """
 import sys
-from atrc.data.rooms import write_rooms
+from atrc_rooms import write_rooms
 if __name__ == "__main__":
     write_rooms(sys.argv[1], train=14, val=2, size=(24, 32), workers=2, progress=False)
 """
@@ -174,7 +174,7 @@ def test_an_image_does_not_depend_on_how_many_there_are(folders, tmp_path):
 
 def test_rendering_needs_no_torch():
     """Every worker imports what renders; with torch it would start many times slower."""
-    code = "import sys, atrc.data.rooms.render; sys.exit('torch' in sys.modules)"
+    code = "import sys, atrc_rooms.render; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from atrc.data.rooms.materials import Material, Style, faded, pick, picture
-from atrc.data.rooms.meshes import Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
-from atrc.data.rooms.things import Thing, Top
+from atrc_rooms.materials import Material, Style, faded, pick, picture
+from atrc_rooms.meshes import Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box, tube
+from atrc_rooms.things import Thing, Top
 
 _SPINES = (
     (0.55, 0.12, 0.12),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms.materials import Material, Style
-from atrc.data.rooms.meshes import Mesh, Number, lathe, limb, merge, tube
-from atrc.data.rooms.things import Thing
+from atrc_rooms.materials import Material, Style
+from atrc_rooms.meshes import Mesh, Number, lathe, limb, merge, tube
+from atrc_rooms.things import Thing
 
 
 def plant(style: Style, height: Number) -> Thing:

@@ -8,9 +8,9 @@ from typing import no_type_check
 
 import numpy as np
 
-from atrc.data.rooms import textures
-from atrc.data.rooms.materials import GLOW
 from atrc.jit import jit
+from atrc_rooms import textures
+from atrc_rooms.materials import GLOW
 
 _BRIGHTEST = 6.0  # lamps are cut off here, so that the rim of one is not jagged
 

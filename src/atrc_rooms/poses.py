@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms.meshes import Number
+from atrc_rooms.meshes import Number
 
 Angles = tuple[Number, Number]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from atrc.data.rooms.materials import Material, Style, faded, picture
-from atrc.data.rooms.meshes import Number, box, boxes, cylinder, ellipsoid, frame, lathe, rounded_box, sheet, tube
-from atrc.data.rooms.things import Pane, Thing, Top
+from atrc_rooms.materials import Material, Style, faded, picture
+from atrc_rooms.meshes import Number, box, boxes, cylinder, ellipsoid, frame, lathe, rounded_box, sheet, tube
+from atrc_rooms.things import Pane, Thing, Top
 
 _SLAB = 0.1  # thickness of walls, floor and ceiling [m]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from atrc.data.rooms import fixtures, furniture, lamps, objects, people, plants, poses, seating
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.materials import Style
-from atrc.data.rooms.things import Seat, Thing, Top
+from atrc_rooms import fixtures, furniture, lamps, objects, people, plants, poses, seating
+from atrc_rooms.layout import Plan
+from atrc_rooms.materials import Style
+from atrc_rooms.things import Seat, Thing, Top
 
 
 def hang(plan: Plan, style: Style, walls: list[int]) -> None:

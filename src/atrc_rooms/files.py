@@ -12,10 +12,10 @@ from numpy import ndarray
 from PIL import Image
 from scipy.io import savemat
 
-from atrc.data.rooms.profiles import BODY_PARTS
+from atrc_rooms.profiles import BODY_PARTS
 
 if TYPE_CHECKING:
-    from atrc.data.rooms.render import View
+    from atrc_rooms.render import View
 
 Encode = Callable[["View"], bytes]
 

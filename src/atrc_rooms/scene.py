@@ -12,11 +12,11 @@ from embreex.rtcore_scene import EmbreeScene
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
-from atrc.data.rooms import materials
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.meshes import rotation
-from atrc.data.rooms.profiles import BODY_PARTS
-from atrc.data.rooms.things import Thing
+from atrc_rooms import materials
+from atrc_rooms.layout import Plan
+from atrc_rooms.meshes import rotation
+from atrc_rooms.profiles import BODY_PARTS
+from atrc_rooms.things import Thing
 
 
 class Hits(NamedTuple):

@@ -5,11 +5,11 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from atrc.data.rooms import meshes, people, poses
-from atrc.data.rooms.furnish import furnish
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.materials import TEXTURES, Material
-from atrc.data.rooms.things import Seat, Thing
+from atrc_rooms import meshes, people, poses
+from atrc_rooms.furnish import furnish
+from atrc_rooms.layout import Plan
+from atrc_rooms.materials import TEXTURES, Material
+from atrc_rooms.things import Seat, Thing
 
 SEEDS = range(25)
 SHELL = ("wall", "floor", "ceiling")
@@ -150,7 +150,7 @@ def test_a_rotation_turns_y_to_z_when_it_pitches_and_x_to_y_when_it_yaws():
 
 
 def test_every_texture_gives_a_colour():
-    from atrc.data.rooms.textures import albedo
+    from atrc_rooms.textures import albedo
 
     for texture in TEXTURES:
         rows = np.array([Material(texture, variant=3).row()], np.float32)

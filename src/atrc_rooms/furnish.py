@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms import fixtures, furniture, lamps, objects, plants, seating
-from atrc.data.rooms.dress import dress, extras, hang, populate
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.materials import Style
-from atrc.data.rooms.shell import shell
-from atrc.data.rooms.things import Thing
+from atrc_rooms import fixtures, furniture, lamps, objects, plants, seating
+from atrc_rooms.dress import dress, extras, hang, populate
+from atrc_rooms.layout import Plan
+from atrc_rooms.materials import Style
+from atrc_rooms.shell import shell
+from atrc_rooms.things import Thing
 
 
 def furnish(random: Generator, with_people: bool) -> Plan:

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms.meshes import Number
-from atrc.data.rooms.things import Thing, Top
+from atrc_rooms.meshes import Number
+from atrc_rooms.things import Thing, Top
 
 _SLACK = 0.004  # things may touch [m]
 

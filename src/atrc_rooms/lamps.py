@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from atrc.data.rooms.materials import Material, Style, pick
-from atrc.data.rooms.meshes import Number, box, cylinder, ellipsoid, lathe, limb
-from atrc.data.rooms.things import Glow, Thing
+from atrc_rooms.materials import Material, Style, pick
+from atrc_rooms.meshes import Number, box, cylinder, ellipsoid, lathe, limb
+from atrc_rooms.things import Glow, Thing
 
 _SHADES = ((0.95, 0.9, 0.78), (0.95, 0.93, 0.88), (0.9, 0.8, 0.6), (0.75, 0.35, 0.25), (0.5, 0.65, 0.68))
 

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.scene import Scene
 from atrc.jit import jit
+from atrc_rooms.layout import Plan
+from atrc_rooms.scene import Scene
 
 _NEAREST = 0.3  # free space kept around the photographer [m]
 _SHELL = frozenset({"wall", "floor", "ceiling"})

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from atrc.data.rooms.profiles import STUFF
 from atrc.jit import jit
+from atrc_rooms.profiles import STUFF
 
 _SMALLEST = 0.004  # a smaller share of the image is never salient
 _PROMINENT = 0.012  # least prominence of a salient thing

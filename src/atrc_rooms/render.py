@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.data.rooms import labels, lighting, shading
-from atrc.data.rooms.camera import Camera, place
-from atrc.data.rooms.furnish import furnish
-from atrc.data.rooms.materials import GLOSS
-from atrc.data.rooms.profiles import BODY_GROUPS, CLASSES, PROFILES
-from atrc.data.rooms.scene import Hits, Scene, build
-from atrc.data.rooms.textures import MIRROR, OUTSIDE
 from atrc.errors import UserError
+from atrc_rooms import labels, lighting, shading
+from atrc_rooms.camera import Camera, place
+from atrc_rooms.furnish import furnish
+from atrc_rooms.materials import GLOSS
+from atrc_rooms.profiles import BODY_GROUPS, CLASSES, PROFILES
+from atrc_rooms.scene import Hits, Scene, build
+from atrc_rooms.textures import MIRROR, OUTSIDE
 
 _SHADOW_LIGHTS = 3  # shadow rays a pixel
 _AMBIENT_REACH = 0.9  # corners within this distance darken each other [m]

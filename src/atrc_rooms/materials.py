@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from atrc.data.rooms.meshes import Number
+from atrc_rooms.meshes import Number
 
 Colour = tuple[Number, Number, Number]
 

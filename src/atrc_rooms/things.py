@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from atrc.data.rooms.materials import Material
-from atrc.data.rooms.meshes import Mesh, Number, rotation
+from atrc_rooms.materials import Material
+from atrc_rooms.meshes import Mesh, Number, rotation
 
 
 class Part(NamedTuple):

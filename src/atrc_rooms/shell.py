@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms import fixtures, lamps, plants
-from atrc.data.rooms.layout import Plan
-from atrc.data.rooms.materials import Style
+from atrc_rooms import fixtures, lamps, plants
+from atrc_rooms.layout import Plan
+from atrc_rooms.materials import Style
 
 _WALLS = np.arange(4)
 

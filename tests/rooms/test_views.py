@@ -6,10 +6,10 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from atrc.data.rooms import CLASSES, PROFILES, contact_sheet, render_room
-from atrc.data.rooms.labels import boundaries, salient
-from atrc.data.rooms.profiles import BODY_GROUPS, BODY_PARTS, HUMAN_PARTS
 from atrc.errors import UserError
+from atrc_rooms import CLASSES, PROFILES, contact_sheet, render_room
+from atrc_rooms.labels import boundaries, salient
+from atrc_rooms.profiles import BODY_GROUPS, BODY_PARTS, HUMAN_PARTS
 
 SIZE = (60, 80)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from atrc.data.rooms.materials import Material, Style, faded
-from atrc.data.rooms.meshes import Mesh, Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box
-from atrc.data.rooms.things import Thing, Top
+from atrc_rooms.materials import Material, Style, faded
+from atrc_rooms.meshes import Mesh, Number, box, boxes, cylinder, ellipsoid, lathe, limb, merge, rounded_box
+from atrc_rooms.things import Thing, Top
 
 
 def four_legs(width: Number, depth: Number, height: Number, thick: Number, kind: str) -> Mesh:

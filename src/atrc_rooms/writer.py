@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atrc.data.rooms.files import nyud_files, pascal_files
-from atrc.data.rooms.profiles import CLASSES, PROFILES
 from atrc.errors import UserError
+from atrc_rooms.files import nyud_files, pascal_files
+from atrc_rooms.profiles import CLASSES, PROFILES
 
 VERSION = 1
 FILES = {"indoor": nyud_files, "people": pascal_files}
@@ -184,7 +184,7 @@ def _end_with_parent() -> None:
 
 
 def _render(root: Path, profile: str, size: tuple[int, int], seed: int, job: Job) -> None:
-    from atrc.data.rooms.render import render_room  # brings in the ray tracer, which a full set does not need
+    from atrc_rooms.render import render_room  # brings in the ray tracer, which a full set does not need
 
     id, split, index = job
     view = render_room(profile, (seed, split, index), size)

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from atrc.data.rooms import CLASSES, PROFILES, render_room, write_rooms
-from atrc.data.rooms import writer as writing
 from atrc.errors import UserError
+from atrc_rooms import CLASSES, PROFILES, render_room, write_rooms
+from atrc_rooms import writer as writing
 
 SIZE = (24, 32)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from atrc.data.rooms.furniture import four_legs, leg_kind
-from atrc.data.rooms.materials import Material, Style, faded
-from atrc.data.rooms.meshes import box, boxes, cylinder, ellipsoid, lathe, limb, rounded_box
-from atrc.data.rooms.things import Seat, Thing, Top
+from atrc_rooms.furniture import four_legs, leg_kind
+from atrc_rooms.materials import Material, Style, faded
+from atrc_rooms.meshes import box, boxes, cylinder, ellipsoid, lathe, limb, rounded_box
+from atrc_rooms.things import Seat, Thing, Top
 
 
 def chair(style: Style) -> Thing:

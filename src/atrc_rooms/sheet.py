@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from atrc.data.rooms.profiles import CLASSES, HUMAN_PARTS, PROFILES
-from atrc.data.rooms.render import View, render_room
+from atrc_rooms.profiles import CLASSES, HUMAN_PARTS, PROFILES
+from atrc_rooms.render import View, render_room
 
 _GAP = 4  # between images [px]
 

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 from svg import INK, page, rect, text
 
-from atrc_rooms import CLASSES, View, render_room
 from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar
+from atrc_rooms import CLASSES, View, render_room
 
 SCENE, SIZE, STRIDE = (3, 7), (240, 320), 4
 TARGET = 42, 59  # row and column of the target pixel on the feature grid: on the armchair

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.jit import jit
+from atrc_rooms.jit import jit
 from atrc_rooms.layout import Plan
 from atrc_rooms.scene import Scene
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from atrc.jit import jit
+from atrc_rooms.jit import jit
 from atrc_rooms.profiles import STUFF
 
 _SMALLEST = 0.004  # a smaller share of the image is never salient

@@ -12,8 +12,8 @@ from typing import no_type_check
 
 import numpy as np
 
-from atrc.jit import jit
 from atrc_rooms import textures
+from atrc_rooms.jit import jit
 
 
 @jit

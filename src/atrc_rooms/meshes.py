@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from atrc.jit import jit
+from atrc_rooms.jit import jit
 
 Number = float | int  # the checkers of the tests take int for no float
 

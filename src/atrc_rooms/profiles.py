@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+
+class RoomsError(ValueError):
+    """Something that cannot be rendered or written; the message names it and the cure."""
+
+
 _INDOOR = (
     "wall",
     "floor",

@@ -10,12 +10,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc.errors import UserError
 from atrc_rooms import labels, lighting, shading
 from atrc_rooms.camera import Camera, place
 from atrc_rooms.furnish import furnish
 from atrc_rooms.materials import GLOSS
-from atrc_rooms.profiles import BODY_GROUPS, CLASSES, PROFILES
+from atrc_rooms.profiles import BODY_GROUPS, CLASSES, PROFILES, RoomsError
 from atrc_rooms.scene import Hits, Scene, build
 from atrc_rooms.textures import MIRROR, OUTSIDE
 
@@ -64,7 +63,7 @@ def render_room(profile: str, seed: int | tuple[int, ...], size: tuple[int, int]
         size: Height and width [px].
     """
     if profile not in PROFILES:
-        raise UserError(f"unknown Rooms profile {profile!r}; choose from {', '.join(PROFILES)}")
+        raise RoomsError(f"unknown Rooms profile {profile!r}; choose from {', '.join(PROFILES)}")
     layout, viewpoint, light = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     plan = furnish(layout, with_people=profile == "people")
     scene = build(plan)

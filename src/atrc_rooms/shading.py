@@ -8,8 +8,8 @@ from typing import no_type_check
 
 import numpy as np
 
-from atrc.jit import jit
 from atrc_rooms import textures
+from atrc_rooms.jit import jit
 from atrc_rooms.materials import GLOW
 
 _BRIGHTEST = 6.0  # lamps are cut off here, so that the rim of one is not jagged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import no_type_check
 
-from atrc.jit import jit
+from atrc_rooms.jit import jit
 
 # The order of `materials.TEXTURES`.
 PLAIN, WOOD, PLANKS, TILES, PLASTER, WEAVE, STRIPES, CARPET, BRICKS, PAINTING = range(10)

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atrc.errors import UserError
 from atrc_rooms.files import nyud_files, pascal_files
-from atrc_rooms.profiles import CLASSES, PROFILES
+from atrc_rooms.profiles import CLASSES, PROFILES, RoomsError
 
 VERSION = 1
 FILES = {"indoor": nyud_files, "people": pascal_files}
@@ -74,11 +73,11 @@ def write_rooms(
         progress: Show a progress bar.
 
     Raises:
-        UserError: Arguments out of range, a folder of other settings, or one that cannot be written.
+        RoomsError: Arguments out of range, a folder of other settings, or one that cannot be written.
     """
     _check(profile, {"train": train, "val": val}, size, seed)
     if workers is not None and workers < 1:
-        raise UserError(f"workers = {workers}: rendering needs at least one process")
+        raise RoomsError(f"workers = {workers}: rendering needs at least one process")
     root, began = Path(root), time.perf_counter()
     counts = dict(zip(SPLITS, (train, val), strict=True))
     try:
@@ -94,9 +93,9 @@ def write_rooms(
             _write(root / LISTS[profile] / f"{split}.txt", ids.encode())
         _write_json(root / "rooms.json", settings | {"splits": counts})
     except OSError as error:
-        raise UserError(f"{root}: cannot write ({error.strerror}); choose a folder you may write to") from None
+        raise RoomsError(f"{root}: cannot write ({error.strerror}); choose a folder you may write to") from None
     except BrokenProcessPool:
-        raise UserError(
+        raise RoomsError(
             "a worker process ended early: memory may be short, or a script lacks `if __name__ == '__main__':`; "
             "run it again with workers = 1, finished images are kept"
         ) from None
@@ -105,14 +104,14 @@ def write_rooms(
 
 def _check(profile: str, counts: dict[str, int], size: tuple[int, int], seed: int) -> None:
     if profile not in PROFILES:
-        raise UserError(f"unknown Rooms profile '{profile}'; choose from {', '.join(PROFILES)}")
+        raise RoomsError(f"unknown Rooms profile '{profile}'; choose from {', '.join(PROFILES)}")
     for name, count in counts.items():
         if count < 1:
-            raise UserError(f"{name} = {count}: a split needs at least one image")
+            raise RoomsError(f"{name} = {count}: a split needs at least one image")
     if min(size) < 16:
-        raise UserError(f"size = {size[0]}x{size[1]}: images have at least 16x16 pixels")
+        raise RoomsError(f"size = {size[0]}x{size[1]}: images have at least 16x16 pixels")
     if seed < 0:
-        raise UserError(f"seed = {seed}: choose 0 or a positive number")
+        raise RoomsError(f"seed = {seed}: choose 0 or a positive number")
 
 
 def _settings(profile: str, size: tuple[int, int], seed: int) -> dict[str, object]:
@@ -134,16 +133,16 @@ def _claim(root: Path, settings: dict[str, object]) -> None:
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
         if any(entry.suffix != ".partial" for entry in root.iterdir()):
-            raise UserError(f"{root}: holds other files; give a new or empty folder")
+            raise RoomsError(f"{root}: holds other files; give a new or empty folder")
         _write_json(path, settings)  # without "splits", which come when all is done
         return
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
-        raise UserError(f"{path}: not the settings of rooms; remove the folder and render it again") from None
+        raise RoomsError(f"{path}: not the settings of rooms; remove the folder and render it again") from None
     for key, value in settings.items():
         if found.get(key) != value:
-            raise UserError(f"{root}: holds rooms with {key} {found.get(key)}, not {value}; choose another folder")
+            raise RoomsError(f"{root}: holds rooms with {key} {found.get(key)}, not {value}; choose another folder")
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

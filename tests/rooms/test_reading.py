@@ -182,5 +182,5 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path):
     script = tmp_path / "write.py"
     script.write_text(WRITE.replace('if __name__ == "__main__":', "if True:"))
     run = subprocess.run([sys.executable, script, tmp_path / "rooms"], capture_output=True, text=True)
-    assert "UserError: a worker process ended early" in run.stderr.splitlines()[-1]
+    assert "RoomsError: a worker process ended early" in run.stderr.splitlines()[-1]
     assert run.returncode == 1

@@ -1,13 +1,11 @@
 """What rendered rooms show, and what their labels say about it."""
 
-import math
 from functools import lru_cache
 
 import numpy as np
 import pytest
 
-from atrc.errors import UserError
-from atrc_rooms import CLASSES, PROFILES, contact_sheet, render_room
+from atrc_rooms import CLASSES, PROFILES, RoomsError, render_room
 from atrc_rooms.labels import boundaries, salient
 from atrc_rooms.profiles import BODY_GROUPS, BODY_PARTS, HUMAN_PARTS
 
@@ -210,14 +208,8 @@ def test_odd_sizes_render():
 
 
 def test_an_unknown_profile_is_named():
-    with pytest.raises(UserError, match="'outdoor'; choose from indoor, people"):
+    with pytest.raises(RoomsError, match="'outdoor'; choose from indoor, people"):
         render_room("outdoor", 0, SIZE)
-
-
-def test_a_contact_sheet_has_a_row_for_every_scene():
-    sheet = contact_sheet("people", 2, (24, 32))
-    assert sheet.size == (36 * 6, 28 * 2)
-    assert contact_sheet("indoor", 3, (24, 32), columns=2, labels=False).size == (72, math.ceil(3 / 2) * 28)
 
 
 @pytest.mark.parametrize("profile", PROFILES)

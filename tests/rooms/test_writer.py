@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from atrc.errors import UserError
-from atrc_rooms import CLASSES, PROFILES, render_room, write_rooms
+from atrc_rooms import CLASSES, PROFILES, RoomsError, render_room, write_rooms
 from atrc_rooms import writer as writing
 
 SIZE = (24, 32)
@@ -205,7 +204,7 @@ def test_a_set_grows_without_changing_what_is_there(tmp_path):
 )
 def test_a_folder_of_other_rooms_is_refused(tmp_path, arguments, said):
     write(tmp_path, train=1)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(RoomsError, match=said):
         write(tmp_path, **arguments)
 
 
@@ -221,18 +220,18 @@ def test_a_folder_of_other_rooms_is_refused(tmp_path, arguments, said):
     ],
 )
 def test_wrong_arguments_are_named_before_anything_is_written(tmp_path, arguments, said):
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(RoomsError, match=said):
         write(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("dear reader")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(RoomsError, match="holds other files"):
         write(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(RoomsError, match="cannot write"):
         write(tmp_path / "file" / "rooms")

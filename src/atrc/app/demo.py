@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from atrc.app.data.rooms import write_rooms
 from atrc.app.evaluate import compare
 from atrc.app.report.demo import Row, print_table, write_report
 from atrc.data.files import read_rgb
@@ -19,7 +20,6 @@ from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.resources import count_multiply_adds, count_parameters
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc_rooms import write_rooms
 
 SIZE = (96, 128)
 TRAIN, VAL = 240, 40

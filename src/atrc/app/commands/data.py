@@ -30,7 +30,7 @@ def rooms(
         seed: Fixes every scene.
         workers: Processes; one per core by default.
     """
-    from atrc_rooms import write_rooms
+    from atrc.app.data.rooms import write_rooms
 
     print(write_rooms(out, profile, train=train, val=val, size=size, seed=seed, workers=workers))
 

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from scipy import ndimage
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels
-from atrc.data.files import (
+from atrc.data.labels import (
     name_layout,
     picture_size,
     read_grey,
@@ -23,7 +23,7 @@ from atrc.data.files import (
 )
 from atrc.data.matlab import STRANGE, entries, field, integer, label_map, load_variable, mask, text
 from atrc.errors import UserError
-from atrc.metrics.boundary_counting import thin
+from atrc.metrics.boundary.counting import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 CLASSES = (

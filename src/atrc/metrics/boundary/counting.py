@@ -25,7 +25,7 @@ def suppress(probability: Float[ndarray, "h w"]) -> Float32[ndarray, "h w"]:
     Source: Dollár and Zitnick, "Fast Edge Detection Using Structured Forests", 2015, with SEISM's
     settings: triangle filter of radius 4, r = 1, s = 5, m = 1.01.
     """
-    from atrc.metrics.boundary_suppression import suppress as kernel
+    from atrc.metrics.boundary.suppression import suppress as kernel
 
     _check_probability(probability)
     return kernel(np.ascontiguousarray(probability, np.float32))
@@ -36,7 +36,7 @@ def thin(mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
 
     Source: Lam, Lee and Suen, "Thinning Methodologies", 1992.
     """
-    from atrc.metrics.boundary_thinning import Skeleton
+    from atrc.metrics.boundary.thinning import Skeleton
 
     padded = np.pad(mask, 1)
     kept, _ = Skeleton(padded.size, padded.shape[1]).switch_on(_flat_indices(padded))
@@ -57,7 +57,7 @@ def match_boundaries(
         truth: True boundary pixels.
         max_distance_px: Pairs at most this far apart, centre to centre, may match [px].
     """
-    from atrc.metrics.boundary_matching import Matching
+    from atrc.metrics.boundary.matching import Matching
 
     _check_same_size("prediction", prediction.shape, "truth", truth.shape)
     margin = int(max_distance_px) + 1
@@ -95,7 +95,7 @@ def boundary_counts(
     Raises:
         UserError: Sizes differ, or a value lies outside its range.
     """
-    from atrc.metrics.boundary_matching import Matching
+    from atrc.metrics.boundary.matching import Matching
 
     check_settings(max_dist, mode)
     _check_same_size("prediction", probability.shape, "truth", truth.shape)
@@ -120,7 +120,7 @@ def _line_changes(
     strength: Float32[ndarray, "h w"], mode: Mode
 ) -> Iterator[tuple[Int32[ndarray, " added"], Int32[ndarray, " removed"]]]:
     """Flat indices of the pixels that join and leave the thin lines, from the highest threshold to the lowest."""
-    from atrc.metrics.boundary_thinning import Skeleton
+    from atrc.metrics.boundary.thinning import Skeleton
 
     skeleton = Skeleton(strength.size, strength.shape[1])
     pixels = _flat_indices(strength > THRESHOLDS[0])

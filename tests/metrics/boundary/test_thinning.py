@@ -15,7 +15,7 @@ from skimage.morphology import thin as reference_thin
 
 from atrc.errors import UserError
 from atrc.metrics.boundary import suppress, thin
-from atrc.metrics.boundary_thinning import Skeleton
+from atrc.metrics.boundary.thinning import Skeleton
 
 
 def blobs(seed: int, shape: tuple[int, int] = (40, 53), sigma: float = 2) -> np.ndarray:

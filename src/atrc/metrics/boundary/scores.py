@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
-from atrc.metrics.boundary_counting import THRESHOLDS
+from atrc.metrics.boundary.counting import THRESHOLDS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""odsF, the boundary F-measure of SEISM, as functions, as a torchmetrics class and over folders."""
+"""odsF as a torchmetrics class."""
 
 from typing import Any
 
@@ -9,32 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from atrc.metrics.boundary_counting import (
-    THRESHOLDS,
-    Mode,
-    boundary_counts,
-    check_settings,
-    match_boundaries,
-    suppress,
-    thin,
-)
-from atrc.metrics.boundary_folders import evaluate_folders
-from atrc.metrics.boundary_plot import plot_precision_recall
-from atrc.metrics.boundary_scores import BoundaryScores, boundary_scores
-
-__all__ = [
-    "THRESHOLDS",
-    "BoundaryFMeasure",
-    "BoundaryScores",
-    "Mode",
-    "boundary_counts",
-    "boundary_scores",
-    "evaluate_folders",
-    "match_boundaries",
-    "plot_precision_recall",
-    "suppress",
-    "thin",
-]
+from atrc.metrics.boundary.counting import THRESHOLDS, Mode, boundary_counts, check_settings
+from atrc.metrics.boundary.scores import BoundaryScores, boundary_scores
 
 
 # b batch, h w image

@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from atrc.contexts import spatial_softmax
-from atrc.distillation import ATRC, COMBINATIONS, build_distillation, combined_atrc
-from atrc.distillation.combination import DynamicCombination, StaticCombination
+from atrc.contexts import CONTEXTS
+from atrc.contexts.label import spatial_softmax
+from atrc.distillation import ATRC, GATES, Mixture, build_distillation, combined_atrc
+from atrc.distillation.mixture import DynamicGate, StaticGate
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, Genotype, SearchSpace
+from atrc.genotype import Genotype, SearchSpace
 from atrc.network import build_network
 from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import NetworkConfig, Recipe
@@ -13,10 +14,13 @@ from atrc.training.resources import count_multiply_adds, count_parameters
 
 TASKS = ("a", "b")
 B, C, D, R, H, W = 2, 8, 4, 3, 5, 6
-BLOCKS = list(COMBINATIONS.values())
 
 
-@pytest.fixture(params=COMBINATIONS)
+def block_of(gate, contexts=CONTEXTS):
+    return Mixture(tuple(contexts), C, D, gate(tuple(contexts), C))
+
+
+@pytest.fixture(params=GATES)
 def name(request):
     return request.param
 
@@ -50,29 +54,29 @@ def stir(module):
 
 def set_weights(block, weights):
     logits = torch.tensor(weights).log().clamp(min=-1e4)
-    (block.gate.bias if isinstance(block, DynamicCombination) else block.logits).data.copy_(logits)
+    (block.gate.linear.bias if isinstance(block.gate, DynamicGate) else block.gate.logits).data.copy_(logits)
 
 
-@pytest.mark.parametrize("make", BLOCKS)
+@pytest.mark.parametrize("make", GATES.values())
 def test_a_combination_starts_as_the_mean_of_its_contexts_and_nothing(make, inputs):
-    block = make(CONTEXTS, C, D)
+    block = block_of(make)
     parts = [candidate(*inputs) for candidate in block.candidates.values()]
     assert len(parts) == 4
     torch.testing.assert_close(block(*inputs), sum(parts) / 5)
 
 
-@pytest.mark.parametrize("make", BLOCKS)
-def test_a_combination_is_the_weighed_sum_by_hand(make, inputs):
-    block = make(CONTEXTS, C, D)
+@pytest.mark.parametrize("make", GATES.values())
+def test_a_combination_is_the_weighted_sum(make, inputs):
+    block = block_of(make)
     set_weights(block, [0.4, 0.1, 0.2, 0.05, 0.25])
-    parts = {candidate.context: candidate(*inputs) for candidate in block.candidates.values()}
+    parts = {candidate.context.name: candidate(*inputs) for candidate in block.candidates.values()}
     expected = 0.1 * parts["global"] + 0.2 * parts["local"] + 0.05 * parts["t_label"] + 0.25 * parts["s_label"]
     torch.testing.assert_close(block(*inputs), expected)
 
 
-@pytest.mark.parametrize("make", BLOCKS)
+@pytest.mark.parametrize("make", GATES.values())
 def test_all_weight_on_one_context_is_that_context_and_on_none_is_zero(make, inputs):
-    block = make(CONTEXTS, C, D)
+    block = block_of(make)
     for i, context in enumerate(CONTEXTS):
         set_weights(block, [float(i == k) for k in range(5)])
         if context == "none":
@@ -82,22 +86,21 @@ def test_all_weight_on_one_context_is_that_context_and_on_none_is_zero(make, inp
 
 
 def test_static_weights_are_the_same_for_every_image_and_dynamic_ones_its_own(inputs):
-    static, dynamic = stir(StaticCombination(CONTEXTS, C, D)), stir(DynamicCombination(CONTEXTS, C, D))
-    target, source = inputs[:2]
-    assert torch.equal(*static.weights(target, source))
-    assert not torch.allclose(*dynamic.weights(target, source))
-    for block in (static, dynamic):
-        torch.testing.assert_close(block.weights(target, source).sum(1), torch.ones(B))
+    static, dynamic = stir(block_of(StaticGate)).gate, stir(block_of(DynamicGate)).gate
+    weights = torch.stack(list(dynamic(*inputs[:2]).values()), 1)[..., 0, 0, 0]
+    assert not torch.allclose(*weights)
+    torch.testing.assert_close(weights.sum(1), torch.ones(B))
+    assert sum(static(*inputs[:2]).values()).item() == pytest.approx(1)
 
 
 def test_dynamic_weights_by_hand():
-    block = DynamicCombination(("none", "global"), 1, 1)
+    gate = DynamicGate(("none", "global"), 1)
     with torch.no_grad():
-        block.gate.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 2.0]]))
+        gate.linear.weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 2.0]]))
     target, source = torch.tensor([[0.0, 4.0]]).view(1, 1, 1, 2), torch.tensor([[-3.0, 1.0]]).view(1, 1, 1, 2)
     # The means are 2 and -1: the logit of global is 2 - 2 = 0, that of none 0.
-    torch.testing.assert_close(block.weights(target, source), torch.tensor([[0.5, 0.5]]))
-    torch.testing.assert_close(block.weights(target, -source), torch.tensor([[0.0, 4.0]]).softmax(1))
+    assert gate(target, source)["global"].item() == pytest.approx(0.5)
+    assert gate(target, -source)["global"].item() == pytest.approx(torch.tensor(4.0).sigmoid().item())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (12, 9)])
@@ -143,7 +146,7 @@ def test_it_exports_with_sizes_left_open(name):
     module = stir(awake(name)).eval()
     height, width = torch.export.Dim("height", min=1), torch.export.Dim("width", min=1)
     sizes = {task: {2: height, 3: width} for task in TASKS}
-    shapes = {"features": sizes, "regions": sizes}
+    shapes = {"features": sizes, "auxiliary": sizes}
     exported = torch.export.export(module, features_and_regions(), dynamic_shapes=shapes).module()
     for size in [(13, 10), (2, 3)]:
         given = features_and_regions(*size)
@@ -152,7 +155,7 @@ def test_it_exports_with_sizes_left_open(name):
 
 def test_the_names_of_its_state_are_these(name):
     module = combined_atrc(name, TASKS, C)
-    own = "logits" if name == "atrc_static" else "gate.weight"
+    own = "gate.logits" if name == "atrc_static" else "gate.linear.weight"
     row = set(module.state_dict())
     assert f"rows.a.blocks.b.{own}" in row
     assert "rows.a.blocks.b.candidates.s_label_context.query.0.weight" in row
@@ -167,7 +170,7 @@ def test_the_names_of_its_state_are_these(name):
 
 def test_missing_regions_are_named(name):
     features, regions = features_and_regions()
-    with pytest.raises(UserError, match="label regions of 'b'; got regions of: a"):
+    with pytest.raises(UserError, match="label regions of 'b'; got auxiliary predictions of: a"):
         combined_atrc(name, TASKS, C)(features, {"a": regions["a"]})
 
 
@@ -205,16 +208,14 @@ def test_its_size_is_the_supergraphs_and_all_candidates_are_paid_for(nyud_tasks,
         return count_multiply_adds(build_network(fixed, nyud_tasks, genotype), size)
 
     none = cost(Genotype.uniform(names, "none"))
-    uniform = {context: cost(Genotype.uniform(names, context)) - none for context in CONTEXTS[1:]}
+    uniform = {context: cost(Genotype.uniform(names, context)) - none for context in list(CONTEXTS)[1:]}
     # Every uniform network has the fuse and the join, those by labels the heads; on the diagonal S-label is T-label.
     pixels, regions = 8 * 12, (40, 40, 40, 2)
     around = 4 * pixels * 67 * 67 + 16 * pixels * 33 * 67
     heads = sum(pixels * (270 * 270 + 270 * r) for r in regions)
     query, both = pixels * (67 * 33 + 33 * 33), 67 * 33 + 33 * 33 + 67 * 33
     diagonal = sum(query + pixels * r * 67 + r * both + 2 * pixels * r * 33 for r in regions)
-    # Uniform S-label has its prototypes, one set a source, once for all four targets; combinations go block by block.
-    shared = 3 * sum(pixels * r * 67 for r in regions)
-    every = sum(uniform.values()) + shared - 3 * around - heads - diagonal
+    every = sum(uniform.values()) - 3 * around - heads - diagonal
     gates = 16 * 134 * 5 - 4 * 134 if kind == "dynamic" else 0
     assert count_multiply_adds(network, size) - none == every + gates
 

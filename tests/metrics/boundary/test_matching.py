@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from atrc.errors import UserError
 from atrc.metrics.boundary import match_boundaries
-from atrc.metrics.boundary_matching import Matching
+from atrc.metrics.boundary.matching import Matching
 
 NOTHING = np.empty(0, np.int32)
 

@@ -14,7 +14,7 @@ from jaxtyping import Integer, Shaped
 from numpy import ndarray
 
 from atrc.data.dataset import Label
-from atrc.data.files import open_picture, read_normals, read_npy
+from atrc.data.labels import open_picture, read_normals, read_npy
 from atrc.errors import UserError
 
 # h w image, c channels of the file

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from atrc.metrics.boundary_scores import BoundaryScores
+from atrc.metrics.boundary.scores import BoundaryScores
 
 
 def plot_precision_recall(scores: BoundaryScores, path: Path | str) -> None:

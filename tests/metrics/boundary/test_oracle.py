@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from atrc.metrics.boundary import suppress
-from atrc.metrics.boundary_suppression import _normals
+from atrc.metrics.boundary.suppression import _normals
 
 oracle = pytest.importorskip("pyEdgeEval._lib")
-benchmark = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "boundaries.py"))
+benchmark = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "boundaries.py"))
 
 
 @pytest.mark.slow

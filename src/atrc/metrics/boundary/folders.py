@@ -11,8 +11,8 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from atrc.errors import UserError
-from atrc.metrics.boundary_counting import Mode, boundary_counts, check_settings
-from atrc.metrics.boundary_scores import BoundaryScores, boundary_scores
+from atrc.metrics.boundary.counting import Mode, boundary_counts, check_settings
+from atrc.metrics.boundary.scores import BoundaryScores, boundary_scores
 
 _SUFFIXES = (".png", ".npy")
 _GREY = ("1", "L", "I;16")

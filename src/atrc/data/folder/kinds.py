@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from atrc.data.folder_labels import (
+from atrc.data.folder.labels import (
     HIGHEST,
     LOWEST,
     ClassLabels,
@@ -15,7 +15,7 @@ from atrc.data.folder_labels import (
     MaskLabels,
     NormalLabels,
 )
-from atrc.data.folder_yaml import REQUIRED, Section, as_number, is_whole, nearest, show
+from atrc.data.folder.section import REQUIRED, Section, as_number, is_whole, nearest, show
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}

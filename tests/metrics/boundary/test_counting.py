@@ -15,16 +15,16 @@ import torch
 from atrc.errors import UserError
 from atrc.metrics.boundary import (
     THRESHOLDS,
-    BoundaryFMeasure,
     boundary_counts,
     boundary_scores,
     match_boundaries,
     suppress,
     thin,
 )
-from atrc.metrics.boundary_counting import Mode
+from atrc.metrics.boundary.counting import Mode
+from atrc.metrics.boundary_measure import BoundaryFMeasure
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 scene = runpy.run_path(str(ROOT / "benchmarks" / "boundaries.py"))["scene"]
 
 

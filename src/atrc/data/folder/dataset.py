@@ -16,10 +16,10 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from atrc.data.dataset import Label, MultiTaskDataset
-from atrc.data.files import DEEP_MODES, known_formats, open_picture, quiet, read_list
-from atrc.data.folder_kinds import KINDS
-from atrc.data.folder_labels import LabelReader
-from atrc.data.folder_yaml import Section, nearest, read_yaml, show
+from atrc.data.folder.kinds import KINDS
+from atrc.data.folder.labels import LabelReader
+from atrc.data.folder.section import Section, nearest, read_yaml, show
+from atrc.data.labels import DEEP_MODES, known_formats, open_picture, quiet, read_list
 from atrc.errors import UserError
 from atrc.tasks import Task
 

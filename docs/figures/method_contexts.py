@@ -12,7 +12,7 @@ from PIL import Image
 from svg import INK, page, rect, text
 
 from atrc.contexts import CONTEXTS, get_context
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar
 from atrc_rooms import CLASSES, View, render_room

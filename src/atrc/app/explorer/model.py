@@ -20,7 +20,7 @@ from atrc.app.predict.settings import SIDE
 from atrc.data.images import shrunk
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
 
 # h w photograph, y x network's image

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atrc.studies.diagnostics import Search
-from atrc.studies.figures import draw_proportions, draw_resources, draw_retraining
+from atrc.studies.figures.results import draw_proportions, draw_resources, draw_retraining
+from atrc.studies.figures.searches import draw_probabilities, draw_progress, draw_reliability
 from atrc.studies.plan import slug
 from atrc.studies.report import Report
-from atrc.studies.search_figures import draw_probabilities, draw_progress, draw_reliability
+from atrc.studies.searches import Search
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

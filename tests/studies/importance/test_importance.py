@@ -15,8 +15,8 @@ from atrc.metrics.functional import delta_m
 from atrc.necks import build_neck, resize
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from atrc.studies.importance import Importance, average, mean_and_deviation
-from atrc.studies.permutation import Ring, Tally, draw_rings, look_at, measure_importance
+from atrc.studies.importance.permutation import Ring, Tally, draw_rings, look_at, measure_importance
+from atrc.studies.importance.scores import Importance, average, mean_and_deviation
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader
 from folders import write_nyud
 

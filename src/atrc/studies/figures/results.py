@@ -11,9 +11,8 @@ import numpy as np
 from atrc.contexts import CONTEXTS, get_context
 from atrc.genotype import Genotype
 from atrc.studies.costs import Costs
-from atrc.studies.labels import place_labels
-from atrc.studies.measured import Measured, Measurements, Spread
-from atrc.studies.style import (
+from atrc.studies.figures.labels import place_labels
+from atrc.studies.figures.style import (
     BLUE,
     COLUMN,
     GREY,
@@ -23,6 +22,7 @@ from atrc.studies.style import (
     ink,
     new_figure,
 )
+from atrc.studies.measured import Measured, Measurements, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

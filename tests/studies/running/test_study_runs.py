@@ -12,11 +12,11 @@ import torch
 from atrc.app.cli import main
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.studies import local
 from atrc.studies.cells import Cell
-from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Run
+from atrc.studies.running import local
+from atrc.studies.running.local import LocalExecutor
+from atrc.studies.running.run import Run
 from atrc.studies.study import Study
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import read_table

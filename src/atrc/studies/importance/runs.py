@@ -14,9 +14,9 @@ from atrc.errors import UserError
 from atrc.files import write_atomic
 from atrc.genotype import Genotype, block_agreement
 from atrc.studies.cells import Cell
-from atrc.studies.importance import Importance, Pair, average, correlation
+from atrc.studies.importance.permutation import measure_importance
+from atrc.studies.importance.scores import Importance, Pair, average, correlation
 from atrc.studies.measured import measure
-from atrc.studies.permutation import measure_importance
 from atrc.studies.plan import read_study
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol

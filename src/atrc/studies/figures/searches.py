@@ -9,8 +9,8 @@ import numpy as np
 
 from atrc.contexts import get_context
 from atrc.genotype import Genotype, block_agreement, mean_agreement
-from atrc.studies.diagnostics import Search
-from atrc.studies.style import BLUE, COLUMN, ORANGE, ink, new_figure, plain_axes
+from atrc.studies.figures.style import BLUE, COLUMN, ORANGE, ink, new_figure, plain_axes
+from atrc.studies.searches import Search
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

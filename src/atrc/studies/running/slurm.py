@@ -13,8 +13,8 @@ from typing import Any
 from atrc.errors import UserError, needs_extra
 from atrc.files import write_atomic
 from atrc.studies.cells import Cell
-from atrc.studies.runner import Executor, Job
-from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.running.run import Executor, Job
+from atrc.studies.running.slurm_config import SlurmConfig
 
 TIMEOUTS = 50  # times that a job which reaches its limit is queued again
 LOOK = 5.0  # time between questions to Slurm [s]
@@ -29,7 +29,7 @@ class CellJob:
 
     def __call__(self) -> None:
         """Run it; one task that fails ends the others, which would wait for it."""
-        from atrc.studies.work import run_cell
+        from atrc.studies.running.work import run_cell
 
         if not run_cell(Path(self.folder)):
             raise SystemExit(1)

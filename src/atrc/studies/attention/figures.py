@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 
 from atrc.contexts import get_context
-from atrc.studies.attention import ContextMap, Inspection, region_task
-from atrc.studies.style import GREY, new_figure, plain_axes
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
+from atrc.studies.figures.style import GREY, new_figure, plain_axes
 from atrc.tasks import Task
 
 if TYPE_CHECKING:

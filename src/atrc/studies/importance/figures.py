@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from atrc.contexts import CONTEXTS, get_context
-from atrc.studies.importance import Pair
-from atrc.studies.importance_runs import RowImportance
-from atrc.studies.style import BLUE, COLUMN, GREY, fold, ink, new_figure, plain_axes
+from atrc.studies.figures.style import BLUE, COLUMN, GREY, fold, ink, new_figure, plain_axes
+from atrc.studies.importance.runs import RowImportance
+from atrc.studies.importance.scores import Pair
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from atrc.genotype import Genotype
 from atrc.necks import build_neck
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, supergraph
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation
 
 TASKS = SemanticSegmentation(num_classes=5), Depth(bins=4), Boundaries()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from atrc.errors import UserError
-from atrc.studies import slurm
 from atrc.studies.cells import Cell
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Run
-from atrc.studies.slurm import CellJob, SlurmExecutor, SlurmQueue, job_file
-from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.running import slurm
+from atrc.studies.running.run import Run
+from atrc.studies.running.slurm import CellJob, SlurmExecutor, SlurmQueue, job_file
+from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from tiny_study import run, write_study
 

@@ -23,7 +23,7 @@ from atrc.distillation import ContextPooling
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 from atrc.search import Choice
-from atrc.studies.importance import Importance, Pair
+from atrc.studies.importance.scores import Importance, Pair
 from atrc.tasks import Task
 from atrc.training.evaluation.evaluate import Meter
 

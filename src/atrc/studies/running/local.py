@@ -12,7 +12,7 @@ import torch
 
 from atrc.errors import UserError
 from atrc.studies.cells import Cell
-from atrc.studies.runner import Executor, Job
+from atrc.studies.running.run import Executor, Job
 
 
 class LocalJob(Job):
@@ -116,7 +116,7 @@ def visible_gpus() -> list[str]:
 
 
 def _command(cell: Cell) -> list[str]:
-    work = ["-m", "atrc.studies.work", str(cell.folder), "--with-parent"]
+    work = ["-m", "atrc.studies.running.work", str(cell.folder), "--with-parent"]
     if cell.devices == 1:
         return [sys.executable, *work]
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={cell.devices}"]

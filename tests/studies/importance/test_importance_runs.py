@@ -12,13 +12,13 @@ from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
-from atrc.studies import importance_runs
-from atrc.studies.importance import Importance, correlation
-from atrc.studies.importance_figures import describe_contexts, draw_importance, draw_reliability
-from atrc.studies.importance_runs import RowImportance, Settings, measure_run, measure_study
+from atrc.studies.figures.style import styled
+from atrc.studies.importance import runs as importance_runs
+from atrc.studies.importance.figures import describe_contexts, draw_importance, draw_reliability
+from atrc.studies.importance.runs import RowImportance, Settings, measure_run, measure_study
+from atrc.studies.importance.scores import Importance, correlation
 from atrc.studies.plan import plan, save_study
 from atrc.studies.study import Study
-from atrc.studies.style import styled
 from atrc.tasks import tasks_to_dicts
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import DataConfig, OptimConfig, Recipe

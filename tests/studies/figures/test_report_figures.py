@@ -11,15 +11,15 @@ from PIL import Image
 from atrc.contexts import CONTEXTS, get_context
 from atrc.genotype import Genotype
 from atrc.studies.costs import Costs
-from atrc.studies.diagnostics import chance_agreement, read_searches
-from atrc.studies.figures import context_shares, draw_proportions, draw_resources, draw_retraining, look_of
-from atrc.studies.gallery import pictures
-from atrc.studies.labels import MARKER, find_offsets
+from atrc.studies.figures.gallery import pictures
+from atrc.studies.figures.labels import MARKER, find_offsets
+from atrc.studies.figures.results import context_shares, draw_proportions, draw_resources, draw_retraining, look_of
+from atrc.studies.figures.searches import draw_probabilities, draw_progress, draw_reliability
+from atrc.studies.figures.style import COLUMN, ink, styled, write_figure
 from atrc.studies.measured import measure
 from atrc.studies.plan import read_study
 from atrc.studies.report import make_report
-from atrc.studies.search_figures import draw_probabilities, draw_progress, draw_reliability
-from atrc.studies.style import COLUMN, ink, styled, write_figure
+from atrc.studies.searches import chance_agreement, read_searches
 from hand_study import BOTH, CANDIDATES, FOUND, RANDOM, SEARCHED, SINGLE, finish, finished, write_study
 
 

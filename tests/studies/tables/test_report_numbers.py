@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from atrc.network import build_network
-from atrc.studies.alike import protocol_of, protocol_warnings, training_warnings
+from atrc.studies.comparable import protocol_of, protocol_warnings, training_warnings
 from atrc.studies.costs import Costs, Counter
-from atrc.studies.diagnostics import contrasts
 from atrc.studies.measured import Measurements, Spread, measure
 from atrc.studies.plan import read_study
-from atrc.studies.records import long_records, nested_records, wide_records
 from atrc.studies.report import make_report
-from atrc.studies.tables import main_table, to_csv, to_latex, to_markdown, to_text
+from atrc.studies.searches import contrasts
+from atrc.studies.tables.records import long_records, nested_records, wide_records
+from atrc.studies.tables.table import main_table, to_csv, to_latex, to_markdown, to_text
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, tasks_to_dicts
 from atrc.training.run.checkpoint import Checkpoint
 from hand_study import BOTH, RANDOM, SEARCHED, SINGLE, finish, finished, write_results, write_study

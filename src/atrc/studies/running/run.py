@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from atrc.errors import UserError
 from atrc.studies.cells import Cell
-from atrc.studies.progress import Clock
+from atrc.studies.running.progress import Clock
 
 POLL = 0.2  # time between looks at the processes [s]
 

@@ -1,4 +1,4 @@
-"""Running one cell of a study, in a process of its own: `python -m atrc.studies.work FOLDER`."""
+"""Running one cell of a study, in a process of its own: `python -m atrc.studies.running.work FOLDER`."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def build_network(
     if genotype is None or config.distillation != "atrc":
         genotype = configured_genotype(config, names, seed)
     make = make_distillation(config, names, genotype)
-    shared = build_backbone(config.backbone, config.pretrained)
+    shared = configured_backbone(config)
     backbone: Backbone | TaskBackbone = shared
     if branching is None and config.branching is not None:
         branching = resolve_branching(config.branching, names, len(shared.stages()))
@@ -69,6 +69,12 @@ def rebuild(architecture: Architecture) -> MultiTaskNetwork:
         raise UserError(f"not a network that can be built ({type(error).__name__}: {error})") from error
     network.architecture = architecture
     return network
+
+
+def configured_backbone(config: NetworkConfig) -> Backbone:
+    """Make the backbone of a configuration, shared by all tasks."""
+    options = {key: getattr(config, key) for key in ("drop_path", "hrnet_upsampling", "vit_layers")}
+    return build_backbone(config.backbone, config.pretrained, **options)
 
 
 def make_distillation(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None) -> MakeDistillation:
@@ -105,7 +111,7 @@ def assemble(
     Raises:
         UserError: Distillation at levels that the neck does not make.
     """
-    neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
+    neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks, config.fpm_softmax)
     if config.distil_at == "finest":
         return MultiTaskNetwork(tasks, backbone, make, neck)
     if not isinstance(neck, FPM):

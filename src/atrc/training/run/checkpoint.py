@@ -18,6 +18,7 @@ from atrc.files import replacing
 from atrc.network import Architecture, MultiTaskNetwork
 from atrc.network.architecture import RESOLVED, tasks_from_values
 from atrc.network.build import rebuild
+from atrc.network.config import EARLIER
 from atrc.network.hub import at_most, load_weights
 from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
@@ -81,6 +82,8 @@ class Checkpoint:
         for key, kind in KINDS.items():
             if key not in content or not isinstance(content[key], kind):
                 raise UserError(f"{path}: not a whole checkpoint ({key} is missing or of another kind); copy it again")
+        if isinstance(network := content["recipe"].get("network"), dict):
+            content["recipe"] = content["recipe"] | {"network": EARLIER | network}
         return cls(**{key: content[key] for key in KINDS})
 
     def require_recipe(self, recipe: Recipe, phase: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Time and memory of one prediction: textbook, fast, with batch norms folded, in ONNX Runtime, compiled.
+"""Time and memory of one prediction: textbook, fast, in ONNX Runtime, compiled.
 
     python benchmarks/inference.py [none] [nyud_hrnet18] [global] .. [--size H W] [--threads N] [--compile]
 
@@ -25,13 +25,12 @@ from timing import machine, peak_megabytes, seconds
 from atrc.app.export import compare, require_equal
 from atrc.data.nyud import nyud_tasks
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
-from atrc.network.export import Deployed, Predict, export_network
-from atrc.network.fold import fold_batch_norm
+from atrc.sharing.export import Deployed, Predict, export_network
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from textbook import textbook
 
-FORMS = ("textbook", "fast", "folded", "ONNX Runtime")
+FORMS = ("textbook", "fast", "ONNX Runtime")
 SMALL = (64, 64)
 
 
@@ -57,14 +56,12 @@ def make_predict(form: str, network: MultiTaskNetwork, path: Path) -> Predict:
     if form == "textbook" and network.genotype:
         network = copy.deepcopy(network)
         network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
-    if form in ("folded", "compiled"):
-        network = fold_batch_norm(network)
     deployed = Deployed(network).eval()
     return torch.compile(deployed) if form == "compiled" else deployed
 
 
 def open_session(path: Path) -> Predict:
-    """As `atrc.network.export.open_onnx`, on a number of threads."""
+    """As `atrc.sharing.export.open_onnx`, on a number of threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from atrc import sharing
 from atrc.app.predict.predict import run_predict
 from atrc.app.predict.settings import Settings
 from atrc.data.dataset import MultiTaskDataset
@@ -57,7 +58,7 @@ def of_predicting(folder: Path, tasks: tuple[Task, ...], images: int, side: int 
     """Predict images of several sizes as `atrc predict` does; return what was held after every one."""
     photos = _photos(folder / "photos", images, side)
     network = build_network(NetworkConfig(distillation="atrc", genotype="random:1"), tasks)
-    network.save_pretrained(folder / "network")
+    sharing.save(network, folder / "network")
     readings: list[float] = []
     write = Image.Image.save
     watch: Callable[..., None] = lambda *args, **options: (write(*args, **options), readings.append(held()))[0]  # noqa: E731

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from atrc.app.cli import VERBS, expand, make_parser
-from atrc.studies.style import CONTEXT_COLOURS
+from atrc.contexts import CONTEXTS, get_context
 from chromium import browsing, find_chromium
 
 CHROMIUM = find_chromium()
@@ -113,7 +113,7 @@ def test_the_papers_numbers_in_a_tutorial_are_those_of_its_study(page, study):
 def test_the_figures_have_the_colours_of_the_contexts():
     for name in ("contexts", "block", "mixture", "course"):
         text = (DOCS / f"assets/method/{name}.svg").read_text(encoding="utf-8")
-        missing = {context for context, colour in CONTEXT_COLOURS.items() if colour not in text}
+        missing = {context for context in CONTEXTS if get_context(context).colour not in text}
         assert missing == ({"none"} if name == "block" else set()), name
 
 

@@ -17,8 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_public_names_are_these():
     assert sorted(atrc.__all__) == [
-        "ATRC", "Genotype", "MultiTaskNetwork", "SearchSpace", "UserError", "__version__", "build_backbone",
-        "local_attention", "open_dataset",
+        "ATRC", "BoundaryFMeasure", "Genotype", "MultiTaskNetwork", "SearchSpace", "UserError", "__version__",
+        "build_backbone", "load", "local_attention", "open_dataset",
     ]  # fmt: skip
     for name in atrc.__all__:
         assert getattr(atrc, name) is not None

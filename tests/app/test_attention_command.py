@@ -33,7 +33,7 @@ def network():
 @pytest.fixture
 def photo(tmp_path, network, monkeypatch):
     """Write a photograph, and let every model be the network."""
-    monkeypatch.setattr("atrc.app.attention.load_network", lambda model: network)
+    monkeypatch.setattr("atrc.app.attention.load", lambda model: network)
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(path)
     return path

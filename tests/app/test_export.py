@@ -1,5 +1,6 @@
 """Exports predict what PyTorch predicts, or there is no file; that docs/export.md is true."""
 
+import copy
 import json
 import re
 import subprocess
@@ -12,14 +13,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from atrc import sharing
 from atrc.app.cli import main
 from atrc.app.export import Difference, compare, difference, require_equal, trials
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
-from atrc.network.export import FORMATS, OPSET, Deployed, describe, export_network, trace
-from atrc.network.fold import fold_batch_norm
 from atrc.search.build import build_supergraph
+from atrc.sharing.export import FORMATS, OPSET, Deployed, describe, export_network, trace
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
 
 onnx = pytest.importorskip("onnx")
@@ -48,7 +49,7 @@ def small(tmp_path_factory):
     """A saved network with one task."""
     torch.manual_seed(0)
     network = lived_in(build_network(NetworkConfig(SMALL, neck="project"), TASKS[:1]))
-    network.save_pretrained(folder := tmp_path_factory.mktemp("small") / "network")
+    sharing.save(network, folder := tmp_path_factory.mktemp("small") / "network")
     return network, str(folder)
 
 
@@ -61,7 +62,7 @@ def mixed(tmp_path_factory):
     genotype = Genotype({t: {s: MIXED.get(t, {}).get(s, "none") for s in names} for t in names})
     network = lived_in(build_network(NetworkConfig(SMALL, neck="project", distillation="atrc"), tasks, genotype))
     folder = tmp_path_factory.mktemp("mixed")
-    network.save_pretrained(folder / "network")
+    sharing.save(network, folder / "network")
     main(["export", str(folder / "network"), "--out", str(folder / "new/x.onnx"), "--json", str(folder / "x.json")])
     return network, folder / "new/x.onnx", json.loads((folder / "x.json").read_text())
 
@@ -76,11 +77,11 @@ def test_the_command_reports_where_it_was_checked_and_the_differences(mixed):
     assert 0 < report["differences"]["depth"]["relative"] < 1e-4
 
 
-def test_the_graph_is_for_any_size_and_has_no_batch_norm_and_names_its_axes(mixed):
+def test_the_graph_is_for_any_size_without_loops_and_names_its_axes(mixed):
     model = onnx.load(mixed[1])
     onnx.checker.check_model(model)
     assert model.opset_import[0].version == OPSET
-    assert not {node.op_type for node in model.graph.node} & {"BatchNormalization", "Loop", "If", "CastLike"}
+    assert not {node.op_type for node in model.graph.node} & {"Loop", "If", "CastLike"}
     shapes = {
         value.name: [side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
@@ -109,7 +110,7 @@ def test_the_file_tells_what_goes_in_and_what_comes_out(mixed):
     assert json.loads(about["outputs"])["depth"] == "distance along the optical axis [m]"
     assert json.loads(about["classes"]) == {"semseg": ["wall", "floor", "door"]}
     assert json.loads(about["size"]) is None
-    assert type(network.architecture).from_dict(json.loads(about["network"])) == network.architecture
+    assert sharing.Architecture.from_dict(json.loads(about["network"])) == sharing.Architecture.of(network)
 
 
 def test_the_example_predicts_without_torch(mixed, tmp_path):
@@ -159,13 +160,13 @@ def test_logits_and_weights_in_a_second_file(small, tmp_path, monkeypatch, capsy
 
 
 def test_one_that_differs_is_not_written_and_what_was_there_stays(small, tmp_path, monkeypatch, capsys):
-    def wrong(network):
-        folded = fold_batch_norm(network)
-        folded.final["semseg"].weight.data.neg_()
-        return folded
+    def wrong(deployed, size):
+        wrong = copy.deepcopy(deployed)
+        wrong.network.final["semseg"].weight.data.neg_()
+        return trace(wrong, size)
 
     (tmp_path / "x.pt2").write_text("before")
-    monkeypatch.setattr("atrc.network.export.fold_batch_norm", wrong)
+    monkeypatch.setattr("atrc.sharing.export.trace", wrong)
     with pytest.raises(SystemExit) as exit:
         main(["export", small[1], "--out", str(tmp_path / "x.pt2"), "--size", "[40,56]"])
     assert exit.value.code == 2
@@ -243,7 +244,7 @@ def test_a_missing_package_is_named_with_its_extra(small, tmp_path, monkeypatch)
 
 def test_a_search_is_told_to_train_what_it_found(tmp_path, monkeypatch, capsys):
     supergraph = build_supergraph(NetworkConfig(SMALL), TASKS, "contexts")
-    monkeypatch.setattr("atrc.app.export.load_network", lambda model: supergraph)
+    monkeypatch.setattr("atrc.app.export.load", lambda model: supergraph)
     with pytest.raises(SystemExit):
         main(["export", "runs/search", "--out", str(tmp_path / "x.pt2")])
     assert "runs/search: the supergraph of a search; train what it found" in capsys.readouterr().err
@@ -300,7 +301,7 @@ def test_every_system_exports(config, size, tmp_path, request):
     if torch.__version__.startswith("2.11.") and request.node.callspec.id in REFUSED:
         pytest.skip("refused with the oldest versions, as docs/export.md says")
     network = lived_in(build_network(config, TASKS))
-    program = trace(Deployed(fold_batch_norm(network)), size)
+    program = trace(Deployed(network), size)
     for suffix, form in FORMATS.items():
         form.write(program, tmp_path / f"x{suffix}", describe(network, size))
         require_equal(compare(network, form.open(tmp_path / f"x{suffix}"), trials((64, 96), size, None)))

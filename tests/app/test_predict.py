@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from atrc import sharing
 from atrc.app.data import sheet as data_sheet
 from atrc.app.legends import LINE, draw_key
 from atrc.app.predict import writer as predict_writer
@@ -48,7 +49,7 @@ def network():
 @pytest.fixture(scope="module")
 def model(network, tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    network.save_pretrained(folder)
+    sharing.save(network, folder)
     return str(folder)
 
 
@@ -347,7 +348,7 @@ def diverged(network, tmp_path_factory):
     torch.nn.init.constant_(broken.final["depth"].weight, torch.nan)
     torch.nn.init.constant_(broken.final["normals"].bias, torch.inf)
     folder = tmp_path_factory.mktemp("diverged")
-    broken.save_pretrained(folder)
+    sharing.save(broken, folder)
     return str(folder)
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from atrc import sharing
 from atrc.app.cli import expand, main, make_parser
 from atrc.app.publish import publish_network
 from atrc.errors import UserError
 from atrc.genotype import Genotype
-from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
+from atrc.network import NetworkConfig, build_network
 from atrc.search.build import build_supergraph
 from atrc.tasks import Depth, tasks_to_dicts
 from atrc.training.recipe import Recipe
@@ -33,18 +35,21 @@ def run(tmp_path):
     saved = Checkpoint(3, 1.0, "train", recipe, plain, genotype.contexts, None, "Rooms", state, {})
     saved.save(tmp_path / "run/checkpoints/last.ckpt")
     result = {"metric": "RMSE", "value": 0.5, "unit": "m", "higher_is_better": False, "non_finite": 0.0}
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(recipe))))
     protocol = {"layout": "Rooms", "split": "val", "images": 40}
     (tmp_path / "run/results.json").write_text(json.dumps({"results": {"depth": result}, "protocol": protocol}))
     return tmp_path / "run"
 
 
-def test_a_run_is_published_with_its_results(run, tmp_path):
+def test_a_run_is_published_with_its_results_and_settings(run, tmp_path):
     assert publish_network(str(run), str(tmp_path / "out"), False, None).endswith("MB")
     card = (tmp_path / "out/README.md").read_text()
-    assert "| depth | Depth | 1 | RMSE 0.5000 m |" in card
-    assert "Scored on Rooms, split val, 40 images." in card
-    loaded = MultiTaskNetwork.from_pretrained(tmp_path / "out")
-    assert loaded.architecture.size == (425, 560)
+    assert "| depth | Depth | distance along the optical axis [m] | RMSE 0.5000 m |" in card
+    assert "The results were measured on Rooms, split val, 40 images." in card
+    assert "| optim.steps | 40000 |" in card
+    assert "| data.crop | [425, 560] |" in card
+    assert "data.root" not in card
+    assert sharing.load(tmp_path / "out").size == (425, 560)
 
 
 def test_the_command_publishes_half_precision(run, tmp_path, capsys):
@@ -54,23 +59,23 @@ def test_the_command_publishes_half_precision(run, tmp_path, capsys):
     assert dtypes == {torch.float16, torch.int64}
 
 
-def test_a_checkpoint_alone_has_no_results_to_tell(run, tmp_path):
+def test_the_card_of_a_checkpoint_alone_has_no_results(run, tmp_path):
     publish_network(str(run / "checkpoints/last.ckpt"), str(tmp_path / "out"), False, None)
-    assert "| depth | Depth | 1 | RMSE [m] |" in (tmp_path / "out/README.md").read_text()
+    assert "RMSE [m] |" in (tmp_path / "out/README.md").read_text()
 
 
 def test_a_search_is_told_to_train_what_it_found(run, tmp_path, monkeypatch):
     supergraph = build_supergraph(NetworkConfig(), TASKS, "contexts")
-    monkeypatch.setattr("atrc.app.publish.load_network", lambda model: supergraph)
+    monkeypatch.setattr("atrc.app.publish.load", lambda model: supergraph)
     with pytest.raises(UserError, match="supergraph of a search; .* --network.genotype .*run/genotype.json"):
         publish_network(str(run), str(tmp_path / "out"), False, None)
 
 
 def test_an_upload_that_fails_leaves_the_folder_and_says_so(run, tmp_path, monkeypatch):
-    def offline(self, repo_id, **options):
+    def offline(folder, name):
         raise ConnectionError("no route to the hub\nmore")
 
-    monkeypatch.setattr(MultiTaskNetwork, "push_to_hub", offline)
+    monkeypatch.setattr(sharing, "push", offline)
     with pytest.raises(UserError, match=r"out is written, but not uploaded to a/b \(no route to the hub\); log in"):
         publish_network(str(run), str(tmp_path / "out"), True, "a/b")
     assert (tmp_path / "out/config.json").exists()

@@ -7,13 +7,12 @@ from timm.models.hrnet import HighResolutionModule
 from torch import nn
 
 from atrc.backbones import build_backbone
-from atrc.network import Architecture
-from atrc.network.build import rebuild
-from atrc.network.config import NetworkConfig
+from atrc.network import NetworkConfig
+from atrc.sharing.architecture import Architecture
 from atrc.tasks import Depth
+from atrc.training.loading import load, shipped_networks
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.config import differences
-from atrc.training.run.loading import load_network, shipped_networks
 
 
 def bilinear(size, wanted):
@@ -87,7 +86,7 @@ def test_the_form_of_timm_equals_timm_where_timm_works():
 @pytest.mark.parametrize("upsampling", ["bilinear", "nearest"])
 def test_a_saved_network_is_built_again_with_its_form(upsampling):
     saved = Architecture(NetworkConfig(hrnet_upsampling=upsampling), (Depth(),)).to_dict()
-    network = rebuild(Architecture.from_dict(saved))
+    network = Architecture.from_dict(saved).build()
     assert {m.mode for m in network.modules() if isinstance(m, nn.Upsample)} == {upsampling}
 
 
@@ -102,8 +101,8 @@ def test_networks_from_before_there_was_a_choice_stay_as_they_were():
 
 @pytest.mark.skipif("rooms-atrc" not in shipped_networks(), reason="the network is not shipped")
 def test_the_shipped_network_predicts_what_it_did_before_there_was_a_choice():
-    network = load_network("rooms-atrc")
-    assert network.architecture.config.hrnet_upsampling == "nearest"
+    network = load("rooms-atrc")
+    assert network.config.hrnet_upsampling == "nearest"
     with torch.inference_mode():
         output = network(torch.rand(1, 3, 90, 121, generator=torch.Generator().manual_seed(0)))
     found = [output.predictions[task].square().mean().item() for task in ("semseg", "depth", "normals", "edge")]

@@ -7,11 +7,11 @@ from atrc.branching import Branching
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network.build import build_network, resolve_branching
+from atrc.training.loading import load
 from atrc.training.loop import Fit, fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import read_table
-from atrc.training.run.loading import load_network
 
 TASKS = ["semseg", "depth"]
 
@@ -78,7 +78,7 @@ def test_contexts_are_searched_and_trained_on_top_of_found_branches(searched, tm
         progress=False,
     )
     assert Branching.load(tmp_path / "run/branching.json") == Branching.load(branching)
-    network = load_network(tmp_path / "run")
+    network = load(tmp_path / "run")
     assert network.backbone.branching == Branching.load(branching)
     assert network(torch.rand(1, 3, 33, 47)).predictions["depth"].shape == (1, 1, 33, 47)
 

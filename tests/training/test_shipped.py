@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from atrc.errors import UserError
-from atrc.training.run.loading import load_network, shipped_networks
+from atrc.training.loading import load, shipped_networks
 
 
 def test_one_comes_with_atrc():
@@ -15,7 +15,7 @@ def test_one_comes_with_atrc():
 @pytest.mark.parametrize("name", shipped_networks())
 def test_it_loads_by_name_and_predicts(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    network = load_network(name)
+    network = load(name)
     image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         output = network(image)
@@ -36,7 +36,7 @@ def test_its_weights_are_half_precision_and_at_most_ten_megabytes(name):
 @pytest.mark.parametrize("name", shipped_networks())
 def test_its_card_shows_its_genotype(name):
     card = (shipped_networks()[name] / "README.md").read_text()
-    for target, row in load_network(name).genotype.contexts.items():
+    for target, row in load(name).genotype.contexts.items():
         assert f"| {target} | {' | '.join(row.values())} |" in card
 
 
@@ -44,9 +44,9 @@ def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rooms-atrc").mkdir()
     with pytest.raises(UserError, match="rooms-atrc: neither a run"):
-        load_network("rooms-atrc")
+        load("rooms-atrc")
 
 
 def test_a_name_that_is_not_known_names_those_that_are():
     with pytest.raises(UserError, match="atrc comes with rooms-atrc"):
-        load_network("rooms-atcr")
+        load("rooms-atcr")

@@ -11,15 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from atrc.contexts.maps import ContextMap
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
-from atrc.studies.attention import Inspection, region_task
+from atrc.studies.attention import ContextMap, Inspection, region_task
 from atrc.studies.attention_figures import draw_attention
 from atrc.studies.style import styled
 from atrc.tasks import Task
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load
 
 # h w image
 
@@ -54,7 +53,7 @@ def show_attention(
     if out.suffix not in FORMATS:
         raise UserError(f"--out {out}: the name of the picture ends in one of {', '.join(FORMATS)}")
     photo, (row, column) = load_pixel(image, pixel, longest)
-    network = load_network(model)
+    network = load(model)
     inspection = Inspection(network, torch.from_numpy(photo.transpose(2, 0, 1).copy()).float() / 255)
     maps = {target: inspection.maps(target, row, column) for target in targets or inspection.targets}
     found = describe(inspection, maps, (row, column))

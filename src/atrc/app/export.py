@@ -19,9 +19,9 @@ from atrc.data.images import read_image
 from atrc.data.rooms import render_room
 from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
-from atrc.network.export import SMALLEST, Predict, export_network, format_of
+from atrc.sharing.export import SMALLEST, Predict, export_network, format_of
 from atrc.tasks import Task
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load
 
 # b batch, c channels of the prediction, h w image
 
@@ -56,7 +56,7 @@ def run_export(
     """Export a network, and check the file on a real image, at two sizes where it takes any, alone and in a batch.
 
     Args:
-        model: What `load_network` takes.
+        model: What `atrc.load` takes.
         out: The file: .onnx or .pt2.
         size: Height and width of the images that it will take [px]; any by default.
         image: A photograph to check on; a rendered room by default.
@@ -71,10 +71,10 @@ def run_export(
     format_of(out)
     if size is not None and min(size) < 1:
         raise UserError(f"--size [{size[0]},{size[1]}]: height and width are 1 or more")
-    network = load_network(model)
-    if network.architecture is None:
+    network = load(model)
+    if network.config is None:
         raise UserError(f"{model}: the supergraph of a search; train what it found, and export that run")
-    images = trials(network.architecture.size, size, image)
+    images = trials(network.size, size, image)
     folder = out.with_name(f"{out.name}.partial")  # for there may be two files
     try:
         shutil.rmtree(folder, ignore_errors=True)

@@ -47,12 +47,14 @@ class Pyramid(Backbone):
 
     def stages(self) -> list[nn.Module]:
         """Cut at timm's feature levels; the stem belongs to the first stage."""
+        if not (parts := _parts(self.model)):
+            return super().stages()
         info: FeatureInfo = self.model.feature_info  # type: ignore[assignment]
         ends = [level["module"].replace(".", "_") for level in info.info if level["reduction"] >= 4]
         chosen = [info.module_name()[index].replace(".", "_") for index in self.chosen]
         stages: list[nn.Module] = []
         layers, keep = nn.Sequential(), False
-        for name, module in _parts(self.model) or super().stages():
+        for name, module in parts:
             layers.append(module)
             if name in ends:
                 stages.append(_Stage(layers, keep) if stages else _FirstStage(layers, self.multiple))

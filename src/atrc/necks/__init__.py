@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atrc.errors import UserError
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each, resize
 from atrc.necks.fpm import FPM, Over
-from atrc.necks.joined import ASPPNeck, ConcatNeck, ProjectNeck, SkipNeck
+from atrc.necks.narrow import ASPPNeck, ConcatNeck, ProjectNeck, SkipNeck
 
 if TYPE_CHECKING:
     from atrc.tasks import Task

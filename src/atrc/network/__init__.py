@@ -1,4 +1,4 @@
-"""The network, how it is built from plain values, and how it is shared."""
+"""The network, and how it is built from plain values."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atrc.network.architecture import Architecture
     from atrc.network.build import build_network
     from atrc.network.config import NetworkConfig
     from atrc.network.network import MultiTaskNetwork, Output
 
-__all__ = ["Architecture", "MultiTaskNetwork", "NetworkConfig", "Output", "build_network"]
+__all__ = ["MultiTaskNetwork", "NetworkConfig", "Output", "build_network"]
 
 # Imported when first used: the command line needs NetworkConfig, and no torch before a verb runs.
 _MODULES = {
-    "Architecture": "architecture",
     "MultiTaskNetwork": "network",
     "NetworkConfig": "config",
     "Output": "network",

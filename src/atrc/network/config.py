@@ -26,6 +26,7 @@ class NetworkConfig:
         fpm_softmax: What the attention of the neck fpm is normalised over: the "tasks" (the text of MTI-Net), or as
             many neighbouring "channels" (its released code).
         distillation: "none" (the baselines), "atrc", or another name from `atrc.distillation`.
+        own_weight: For cross_stitch and nddr: initial weight of a target's own features, out of 1.
         distil_at: "finest" or "all" levels; all needs the neck fpm.
         genotype: For atrc: a file, a published name, one context for all pairs, "random:SEED", or "random"
             (drawn by the run's seed).
@@ -42,6 +43,7 @@ class NetworkConfig:
     neck: str = "concat"
     fpm_softmax: Literal["tasks", "channels"] = "tasks"
     distillation: str = "none"
+    own_weight: float = 0.9
     distil_at: Literal["finest", "all"] = "finest"
     genotype: str | None = None
     attention_channels: int | None = None

@@ -19,10 +19,10 @@ from atrc.data.sample import Batch, map_tensors
 from atrc.data.sampling import hash_seed
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
-from atrc.network.hub import load_weights
 from atrc.search import Supergraph
 from atrc.search.branches import BranchSupergraph
 from atrc.search.schedule import linear
+from atrc.sharing.weights import load_weights
 from atrc.training.losses import task_losses
 from atrc.training.run.checkpoint import Checkpoint, read_tensors, write_tensors
 from atrc.training.run.folder import RunFolder

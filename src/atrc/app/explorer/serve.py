@@ -14,7 +14,7 @@ from atrc.app.explorer.limits import Limits
 from atrc.app.explorer.model import Model, short_names
 from atrc.app.explorer.worker import Worker
 from atrc.errors import UserError, needs_extra
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load
 
 WAITING = 128  # connections that are not yet accepted
 
@@ -31,7 +31,7 @@ def run_explorer(
     """Serve until interrupted.
 
     Args:
-        models: What `load_network` takes, one or several.
+        models: What `atrc.load` takes, one or several.
         examples: A folder of pictures; rendered rooms if None.
         host: The address to bind.
         port: The port; 0 for any that is free.
@@ -67,7 +67,7 @@ def make_explorer(
     """Load networks and examples.
 
     Args:
-        models: What `load_network` takes, one or several.
+        models: What `atrc.load` takes, one or several.
         examples: A folder of pictures; rendered rooms if None.
         max_side: As for `Model`.
         device: As for `Predictor`.
@@ -75,7 +75,7 @@ def make_explorer(
     """
     limits = limits or Limits()
     named = zip(short_names(models), models, strict=True)
-    loaded = [Model(name, load_network(where), device, max_side) for name, where in named]
+    loaded = [Model(name, load(where), device, max_side) for name, where in named]
     tasks = [task for model in loaded for task in model.tasks.values()]
     found = from_folder(examples, view_side(loaded), limits.pixels) if examples else rooms(tasks)
     return Explorer(loaded, found, limits)

@@ -15,7 +15,7 @@ from atrc.app.predict.settings import Settings
 from atrc.app.predict.video import predict_video
 from atrc.app.predict.writer import Writer
 from atrc.data.images import Photo, read_image
-from atrc.training.run.loading import load_network
+from atrc.training.loading import load
 
 Job = tuple[Input, Photo]
 
@@ -24,7 +24,7 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
     """Predict photographs and videos, and tell of those that could not be.
 
     Args:
-        model: What `load_network` takes.
+        model: What `atrc.load` takes.
         images: Files, folders and patterns.
         out: The folder to write.
         settings: How.
@@ -36,7 +36,7 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
         UserError: Nothing can be predicted at all, or the disk is full.
     """
     inputs, others = find_inputs(images, out)
-    predictor = Predictor(load_network(model), settings.device, settings.precision)
+    predictor = Predictor(load(model), settings.device, settings.precision)
     writer, report = Writer(out, predictor.tasks, settings.keep), Report()
     with ExitStack() as end:  # even if it is interrupted: first the index, then what is told
         end.callback(lambda: report.tell(out, describe_others(others), inputs))

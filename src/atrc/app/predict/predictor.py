@@ -42,7 +42,7 @@ class Predictor:
             reason = first_line(error)
             raise UserError(f"--device {device}: {reason}; take auto, cpu, or cuda on a machine with a GPU") from None
         self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
-        self.size = network.architecture.size if network.architecture else None
+        self.size = network.size
 
     @torch.inference_mode()
     def __call__(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Outputs]:

@@ -14,16 +14,17 @@ from jinja2 import Environment, PackageLoader
 from atrc.app.report.curves import plot_curves
 from atrc.app.report.pictures import decode, load_photo, paint, png_uri
 from atrc.app.tables import print_grid
+from atrc.contexts import CONTEXTS, get_context
 from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.studies.style import CONTEXT_COLOURS, ink
+from atrc.studies.style import ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
+from atrc.training.loading import load
 from atrc.training.recipe import Recipe
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
-from atrc.training.run.loading import load_network
 
 IMAGES = 4
 
@@ -79,7 +80,7 @@ def write_report(
         search: The search.
         photo: A photograph to predict too.
     """
-    networks = {run.folder.name: load_network(run.folder) for run in runs}
+    networks = {run.folder.name: load(run.folder) for run in runs}
     network = next(iter(networks.values()))
     sheets = _truth_sheets(networks, runs[0].data.root)
     if photo is not None:
@@ -92,7 +93,7 @@ def write_report(
         lines=[row.cells() for row in rows],
         learnt=[learnt(row, rows[0]) for row in rows[1:]],
         genotype=genotype,
-        colours={context: (colour, ink(colour)) for context, colour in CONTEXT_COLOURS.items()},
+        colours={name: (get_context(name).colour, ink(get_context(name).colour)) for name in CONTEXTS},
         curves=plot_curves([run.folder for run in runs], search.folder),
         sheets=sheets,
         legend=_legend(network),

@@ -15,12 +15,11 @@ from torch import Tensor
 from atrc.branching import Groups
 from atrc.errors import UserError, first_line, require_format
 from atrc.files import replacing
-from atrc.network import Architecture, MultiTaskNetwork
-from atrc.network.architecture import RESOLVED, tasks_from_values
-from atrc.network.build import rebuild
+from atrc.network import MultiTaskNetwork
 from atrc.network.config import EARLIER
-from atrc.network.hub import at_most, load_weights
 from atrc.search.build import build_supergraph
+from atrc.sharing.architecture import RESOLVED, Architecture, tasks_from_values
+from atrc.sharing.weights import at_most, load_weights
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.recipe import Recipe, differences, flatten
 from atrc.training.run.safe_load import CodeError, check_stored
@@ -127,7 +126,7 @@ class Checkpoint:
         """
         weights = {key: value for key, value in self.network.items() if isinstance(value, Tensor)}
         with at_most(weights):
-            network = self._supergraph() if self.phase == "search" else rebuild(self.architecture)
+            network = self._supergraph() if self.phase == "search" else self.architecture.build()
         load_weights(network, weights, f"checkpoint of step {self.step}")
         return network.eval()
 

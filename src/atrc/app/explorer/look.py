@@ -14,8 +14,8 @@ from atrc.app.explorer import legends
 from atrc.app.explorer.limits import MissingError
 from atrc.contexts import get_context
 from atrc.errors import UserError
-from atrc.studies.attention import ContextMap, Inspection, region_task
-from atrc.studies.attention_figures import describe_range
+from atrc.studies.attention.figures import describe_range
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
 
 # h w photograph, y x feature grid
@@ -116,14 +116,14 @@ class Look:
     def _describe(self, found: ContextMap | None, target: str, source: str) -> dict[str, Any]:
         if found is None:
             return {"context": "none"}
-        weights = np.nan_to_num(found.pixels.float().cpu().numpy())
+        weights = np.nan_to_num(found.pixels.float().numpy())
         local = get_context(found.context).window and weights.any()
         attended = weights[weights > 0][None] if local else weights
         shares = describe_range(attended).replace("even", "an even share of the window" if local else "an even share")
         described = {"context": found.context, "levels": levels(weights), "range": shares}
         if found.regions is not None:
             task = self.tasks[region_task(found, target, source)]
-            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().cpu().numpy()))}
+            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().numpy()))}
         return described
 
     def _contexts(self) -> dict[str, dict[str, str]] | None:

@@ -20,7 +20,7 @@ from atrc.app.predict.settings import SIDE
 from atrc.data.images import shrunk
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
 
 # h w photograph, y x network's image
@@ -41,7 +41,7 @@ class Model:
             max_side: Larger photographs are shrunk to this for the network [px]; by default to what it was trained on.
         """
         if max_side is not None and max_side < 1:
-            raise UserError(f"--max_side is {max_side}; it has to be 1 or more")
+            raise UserError(f"--max-side is {max_side}; it has to be 1 or more")
         self.name = name
         self.predictor = Predictor(network, device)
         self.network, self.device = self.predictor.network, self.predictor.device

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader
 
+from atrc.app.output import print_grid
 from atrc.app.report.curves import plot_curves
 from atrc.app.report.pictures import decode, load_photo, paint, png_uri
-from atrc.app.tables import print_grid
 from atrc.contexts import CONTEXTS, get_context
 from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.loading import load

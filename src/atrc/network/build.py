@@ -33,8 +33,8 @@ def build_network(
     Args:
         config: What it is made of.
         tasks: The tasks to predict.
-        genotype: Used in place of `config.genotype`.
-        branching: Used in place of `config.branching`.
+        genotype: Used instead of `config.genotype`.
+        branching: Used instead of `config.branching`.
         seed: The run's, for the genotype "random".
 
     Raises:

@@ -26,9 +26,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import atrc.app.evaluate
 import atrc.training.loop  # noqa: F401  # here, not in every process
-from atrc.data.rooms import render_room
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import plain, read_table
+from atrc_rooms import render_room
 from forks import fork, kill, wait
 from runs import same_run, tiny
 

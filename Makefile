@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: help setup demo check test test-all test-slurm test-kill test-oldest fuzz bench docs clean
+.PHONY: help setup demo check test test-all test-slurm test-kill test-oldest bench docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -45,9 +45,6 @@ test-oldest:  ## the test suite with the oldest versions that pyproject.toml all
 	$(UV) pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct --editable . --group dev
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest --numprocesses 2 --dist worksteal
 
-fuzz: setup  ## 110,000 hostile inputs for every reader of files
-	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py
-
 bench: setup  ## time what is fast against its textbook form, print Markdown
 	$(BIN)/python benchmarks/local_attention.py
 	$(BIN)/python benchmarks/local_attention_gpu.py
@@ -62,4 +59,4 @@ docs: setup  ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove what the other targets made; your runs stay
-	rm -rf .venv .venv-oldest .uv demo dist site runs/fuzz
+	rm -rf .venv .venv-oldest .uv demo dist site

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from atrc.metrics.boundary_counting import THRESHOLDS, boundary_counts, suppress, thin
-from atrc.metrics.boundary_folders import evaluate_folders
+from atrc.metrics.boundary.counting import THRESHOLDS, boundary_counts, suppress, thin
+from atrc.metrics.boundary.folders import evaluate_folders
 
 Row = dict[str, float | str]
 

@@ -10,8 +10,8 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import local_attention_gpu as gpu
-
 import network
+
 from atrc.ops import local_attention
 
 

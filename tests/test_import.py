@@ -26,7 +26,7 @@ def test_genotypes_need_no_arrays():
 
 
 def test_what_goes_into_foreign_networks_needs_torch_alone():
-    found = imported("from atrc import ATRC, local_attention\nfrom atrc.contexts import label_context")
+    found = imported("from atrc import ATRC, local_attention\nfrom atrc.contexts.label import TLabel")
     assert "torch" in found
     assert not found & (MODELS | HEAVY | EXTRAS)
 

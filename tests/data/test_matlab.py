@@ -1,5 +1,6 @@
 """PASCAL-Part's structs and PASCAL-Context's maps: nested as published, saved again in other ways, and broken."""
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -144,15 +145,15 @@ BROKEN = {
     r"'anno\.objects\(1\)' has no field 'parts'": [without(PERSON, "parts")],
     r"parts\(1\)' has no field 'part_name'": [PERSON | {"parts": struct_array([{"mask": box(0, 0, 1, 1)}])}],
     r"parts\(2\)' has no field 'mask'": [PERSON | {"parts": cell(TWO_PARTS[0], {"part_name": "head"})}],
-    r"'anno\.objects\(1\)\.mask' is no matrix of pixels": [PERSON | {"mask": "text"}],
-    r"'anno\.objects\(1\)\.parts\(1\)\.mask' is no matrix": [
+    r"'anno\.objects\(1\)\.mask' is not a matrix of pixels": [PERSON | {"mask": "text"}],
+    r"'anno\.objects\(1\)\.parts\(1\)\.mask' is not a matrix": [
         PERSON | {"parts": struct_array([{"part_name": "head", "mask": NOTHING}])}
     ],
-    r"'anno\.objects\(1\)\.parts' is no struct array": [PERSON | {"parts": np.ones((2, 2))}],
-    r"'anno\.objects\(1\)\.class_ind' is no whole number": [PERSON | {"class_ind": 14.5}],
-    r"objects\(1\)\.class_ind' is no whole": [PERSON | {"class_ind": np.ones((1, 2))}],
-    r"objects\(1\)\.class_ind' is no": [PERSON | {"class_ind": np.nan}],
-    r"parts\(1\)\.part_name' is no text": [
+    r"'anno\.objects\(1\)\.parts' is not a struct array": [PERSON | {"parts": np.ones((2, 2))}],
+    r"'anno\.objects\(1\)\.class_ind' is not a whole number": [PERSON | {"class_ind": 14.5}],
+    r"objects\(1\)\.class_ind' is not a whole": [PERSON | {"class_ind": np.ones((1, 2))}],
+    r"objects\(1\)\.class_ind' is not": [PERSON | {"class_ind": np.nan}],
+    r"parts\(1\)\.part_name' is not text": [
         PERSON | {"parts": struct_array([{"part_name": np.ones((1, 1)), "mask": box(0, 0, 1, 1)}])}
     ],
     r"unknown part 'hat'; choose from hair, head": [PERSON | {"parts": struct_array([part("hat", 0, 0, 1, 1)])}],
@@ -172,10 +173,10 @@ def test_what_is_missing_or_wrong_in_a_struct_is_named(root, message):
     ("variables", "message"),
     [
         ({"anno": {"imname": "a"}}, "'anno' has no field 'objects'"),
-        ({"anno": np.ones((3, 3))}, "'anno' is no struct array"),
-        ({"anno": NOTHING}, "'anno' holds 0 structs, not one"),
-        ({"anno": struct_array([{"objects": 1}, {"objects": 2}])}, "'anno' holds 2 structs"),
-        ({"anno": {"objects": "text"}}, "'anno.objects' is no struct array"),
+        ({"anno": np.ones((3, 3))}, "'anno' is not one struct"),
+        ({"anno": NOTHING}, "'anno' is not one struct"),
+        ({"anno": struct_array([{"objects": 1}, {"objects": 2}])}, "'anno' is not one struct"),
+        ({"anno": {"objects": "text"}}, "'anno.objects' is not a struct array"),
         ({"other": 1}, "has no variable 'anno'"),
     ],
 )
@@ -185,11 +186,47 @@ def test_another_variable_is_named(root, variables, message):
         read_saved(root)
 
 
-def test_version_7_3_is_named_with_the_cure(root):
-    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
-    (root / "human_parts/a.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + b"\0" * 512)
-    with pytest.raises(UserError, match=r"a MATLAB v7\.3 file; save it again in MATLAB with the flag '-v7'"):
-        read_saved(root)
+def write_hdf5(file, where, name, value):
+    """Write a value as MATLAB v7.3 does: axes reversed, a list, of the field of a struct array, as references."""
+    if isinstance(value, list):
+        data = np.empty((len(value), 1), h5py.ref_dtype)
+        for i, item in enumerate(value):
+            data[i] = write_hdf5(file, file.require_group("#refs#"), f"{len(file['#refs#'])}", item).ref
+    elif isinstance(value, dict):
+        group = where.create_group(name)
+        group.attrs["MATLAB_class"] = np.bytes_("struct")
+        for field, item in value.items():
+            write_hdf5(file, group, field, item)
+        return group
+    else:
+        data = np.array([[ord(c)] for c in value], np.uint16) if isinstance(value, str) else np.atleast_2d(value).T
+    made = where.create_dataset(name, data=data)
+    if not isinstance(value, list):
+        made.attrs["MATLAB_class"] = np.bytes_("char" if isinstance(value, str) else np.asarray(value).dtype.name)
+    return made
+
+
+def test_version_7_3_reads_the_same(root):
+    """A struct array is a struct whose fields are arrays of references; [] is marked as empty."""
+    empty = {"class": "table", "class_ind": 9.0, "mask": box(0, 0, H, W), "parts": "none"}
+    objects = [PERSON | {"class_ind": 15.0, "parts": {k: [p[k] for p in TWO_PARTS] for k in TWO_PARTS[0]}}, empty]
+    with h5py.File(root / "human_parts/a.mat", "w", userblock_size=512) as file:
+        arrays = {key: [one[key] for one in objects] for key in objects[0]}
+        write_hdf5(file, file, "anno", {"imname": "a", "objects": arrays})
+        nothing = file[file["anno/objects/parts"][1, 0]]
+        nothing.attrs["MATLAB_empty"] = 1
+    with (root / "human_parts/a.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    labels, valid = read_saved(root)
+    assert np.array_equal(labels, expected((1, 0, 0, 2, 2), (6, 8, 0, 2, 2)))
+    assert valid.all()
+
+
+def test_a_damaged_file_is_named(root):
+    for content in (b"", b"MATLAB 5.0", b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\0" * 512):
+        (root / "human_parts/a.mat").write_bytes(content)
+        with pytest.raises(UserError, match=r"human_parts/a\.mat: not a readable MAT file \(.*\); copy it again"):
+            read_saved(root)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -212,7 +249,7 @@ def test_context_maps_of_any_numeric_class_are_read(root, dtype, compressed):
 @pytest.mark.parametrize("labels", [np.full((H, W), 1.5), np.full((H, W), np.nan), np.ones((H, W, 3)), NOTHING, "text"])
 def test_a_context_map_that_is_none_is_named(root, labels):
     savemat(root / "pascal-context/trainval/a.mat", {"LabelMap": labels})
-    with pytest.raises(UserError, match=r"trainval/a\.mat: 'LabelMap' is no matrix of class numbers"):
+    with pytest.raises(UserError, match=r"trainval/a\.mat: 'LabelMap' is not a matrix of class numbers"):
         PASCALContext(root, "train", ["edge"])[0]
 
 

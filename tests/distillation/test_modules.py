@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from atrc.backbones import build_backbone
-from atrc.distillation import COMBINATIONS, DISTILLATIONS
+from atrc.distillation import DISTILLATIONS, GATES
 from atrc.distillation.cross_stitch import CrossStitch
 from atrc.distillation.nddr import NDDR
 from atrc.distillation.pad_net import GatedMessages, Messages, PADNetB, PADNetC
@@ -18,7 +18,7 @@ from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 
 # A new module joins by its entry; combinations of contexts read label regions, and have tests of their own.
-MODULES = {name: make for name, make in DISTILLATIONS.items() if name != "none" and name not in COMBINATIONS}
+MODULES = {name: make for name, make in DISTILLATIONS.items() if name != "none" and name not in GATES}
 B, C = 2, 16
 
 

@@ -1,24 +1,23 @@
-"""Photographs and label pictures from anywhere."""
+"""Images and labels from anywhere: each is read, or refused by a `UserError`."""
 
 from __future__ import annotations
 
 import io
 import zlib
-from pathlib import Path
+from contextlib import suppress
 
 import mutations
 import numpy as np
-import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from readers import Reader, check_slice
 
-from atrc.data.files import picture_size, read_grey, read_normals, read_png, read_rgb
-from atrc.data.folder import upright_size
-from atrc.data.folder_labels import ClassLabels, DepthLabels, MaskLabels
+from atrc.data.folder.dataset import upright_size
+from atrc.data.folder.labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.images import read_image
+from atrc.data.labels import picture_size, read_grey, read_normals, read_npy, read_png, read_rgb
 from atrc.errors import UserError
-from atrc.metrics.boundary_folders import read_prediction, read_truth
+from atrc.metrics.boundary.folders import read_prediction, read_truth
 
 # A program in PostScript, which Pillow would give to Ghostscript
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(hostile_canary) print\nshowpage\n%%EOF\n"
@@ -62,6 +61,20 @@ def seeds() -> tuple[bytes, ...]:
     return tuple(made)
 
 
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def arrays() -> tuple[bytes, ...]:
+    base = np.arange(24).reshape(2, 4, 3)
+    made = [
+        npy((base[..., 0] if flat else base).astype(kind)) for flat in (True, False) for kind in ("u1", ">i4", "f8")
+    ]
+    return (*made, npy(np.array([[None]])), npy(np.zeros((2, 2), [("a", "f4")])), b"\x80\x04cos\nsystem\n.")
+
+
 def bomb(width: int, height: int, text: int) -> bytes:
     """A PNG that tells of many pixels, and a text chunk that unpacks to much."""
 
@@ -81,45 +94,39 @@ bombs = st.builds(bomb, sides, sides, st.sampled_from([0, 1000, 10**6, 10**7]))
 pictures = mutations.rarely(mutations.of_bytes(seeds()), bombs)
 
 
-def read_photo(folder: Path) -> None:
-    content = (folder / "a.bin").read_bytes()
-    photo = read_image(content, max_side=64, max_pixels=2**22)
-    assert photo.pixels.dtype == np.uint8
-    assert photo.pixels.ndim == 3
-    assert max(photo.pixels.shape[:2]) <= 64
-    assert read_image(folder / "a.bin", max_pixels=2**22).pixels.shape == (*photo.size, 3)
-
-
 LABELS = (
     read_rgb, read_png, read_grey, read_normals, read_truth, read_prediction,
     ClassLabels("semseg", {0: 0, 3: 1}, (255,), ("a", "b")).read,
     DepthLabels("depth", 0.001, (0.0,)).read, MaskLabels("edge", None, ()).read, MaskLabels("edge", 3.0, (255,)).read,
 )  # fmt: skip
+MAPS = (read_npy, read_normals, read_truth, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
 
 
-def read_labels(folder: Path) -> None:
-    """Read a picture in all ways; it is refused if it is by all."""
-    path = folder / "a.png"
-    picture_size(path)
-    upright_size(path)
-    refusals = []
-    for read in LABELS:
-        try:
-            read(path)
-        except UserError as error:
-            refusals.append(error)
-    if len(refusals) == len(LABELS):
-        raise refusals[0]
+@mutations.few
+@given(pictures)
+def test_images_are_read_or_refused(content):
+    with mutations.folder({"a.png": content}) as folder, suppress(UserError):
+        image = read_image(content, max_side=64, max_pixels=2**22)
+        assert image.pixels.dtype == np.uint8
+        assert max(image.pixels.shape[:2]) <= 64
+        assert read_image(folder / "a.png", max_pixels=2**22).pixels.shape == (*image.size, 3)
 
 
-READERS = [
-    Reader(
-        "photographs", st.builds(lambda content: {"a.bin": content}, pictures), read_photo, {"a.bin": seeds()[4]}, 18
-    ),
-    Reader("pictures", st.builds(lambda content: {"a.png": content}, pictures), read_labels, {"a.png": seeds()[1]}, 8),
-]
+@mutations.few
+@given(pictures)
+def test_labels_in_images_are_read_or_refused(content):
+    with mutations.folder({"a.png": content}) as folder:
+        picture_size(folder / "a.png")
+        upright_size(folder / "a.png")
+        for read in LABELS:
+            with suppress(UserError):
+                read(folder / "a.png")
 
 
-@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-def test_pictures_are_read_or_refused(reader, tmp_path):
-    check_slice(reader, tmp_path)
+@mutations.few
+@given(mutations.of_bytes(arrays()))
+def test_labels_in_arrays_are_read_or_refused(content):
+    with mutations.folder({"a.npy": content}) as folder:
+        for read in MAPS:
+            with suppress(UserError):
+                read(folder / "a.npy")

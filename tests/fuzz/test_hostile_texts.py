@@ -1,19 +1,17 @@
-"""YAML, JSON and lists of ids."""
+"""YAML, JSON and lists of ids: each is read, or refused by a `UserError`."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from contextlib import suppress
 
 import mutations
-import pytest
 import yaml
+from hypothesis import given
 from hypothesis import strategies as st
-from readers import Reader, check_slice
 
 from atrc.branching import Branching
-from atrc.data.files import read_list, rooms_settings
-from atrc.data.folder import Description
+from atrc.data.folder.dataset import Description
+from atrc.data.labels import read_list, rooms_settings
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.studies.cells import Cell
@@ -72,70 +70,51 @@ RESULTS = {"step": 5, "seconds": 1.5, "results": {"semseg": RESULT}, "protocol":
 ROOMS = {"version": 1, "profile": "indoor", "seed": 0, "classes": ["floor", "wall"], "splits": {"train": 1}}
 
 
-def read_own(folder: Path) -> None:
-    description = Description.load(folder)
-    for split in description.splits:
-        description.ids(split)
-
-
-def read_recipes(folder: Path) -> None:
-    recipe = read_recipe([folder / "a.yaml"])
-    assert isinstance(recipe, Recipe)
-    assert isinstance(recipe.optim.lr, float)
-
-
-def read_study(folder: Path) -> None:
-    study = Study.load(folder / "a.yaml")
-    for row in study.rows:
-        study.recipe(row)
-
-
-def read_cell(folder: Path) -> None:
-    cell = Cell.load(folder)
-    assert cell.steps + cell.devices + cell.nodes + len(cell.state)
-
-
-def read_json(folder: Path) -> None:
-    """Read as everything that is JSON; it is refused if it is by all."""
-    path, refusals = folder / "a.json", []
-    readers = (Genotype.load, Branching.load, read_measurement, lambda path: rooms_settings(path.parent), read_list)
-    for read in readers:
-        try:
-            str(read(path))
-        except UserError as error:
-            refusals.append(error)
-    if len(refusals) >= len(readers) - 1:
-        raise refusals[0]
+snippets = st.sampled_from(mutations.SNIPPETS).map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
 def text(document: object) -> bytes:
     return yaml.safe_dump(document).encode()
 
 
-def named(name: str, cases: st.SearchStrategy[bytes], **files: bytes) -> st.SearchStrategy[dict[str, bytes]]:
-    return st.builds(lambda content: {name: content, **files}, cases)
+@mutations.few
+@given(mutations.of_yaml([OWN, OWN, OWN | {"tasks": {"sal": None}}]) | snippets)
+def test_descriptions_of_own_data_are_read_or_refused(content):
+    with mutations.folder({"dataset.yaml": content} | FOLDER) as folder, suppress(UserError):
+        description = Description.load(folder)
+        for split in description.splits:
+            description.ids(split)
 
 
-own = st.builds(lambda a: {"dataset.yaml": a} | FOLDER, mutations.of_yaml([OWN, OWN, OWN | {"tasks": {"sal": None}}]))
-json_cases = mutations.of_json([*GENOTYPES, BRANCHING, RESULTS, ROOMS, [[]]])
-json_files = st.builds(lambda content: {"a.json": content, "rooms.json": content}, json_cases)
-snippets = st.sampled_from(mutations.SNIPPETS).map(lambda text: text.encode("utf-8", "surrogatepass"))
-
-READERS = [
-    Reader("dataset.yaml", own | named("dataset.yaml", snippets), read_own, {"dataset.yaml": text(OWN)} | FOLDER, 8),
-    Reader(
-        "recipes",
-        named("a.yaml", mutations.of_yaml([SMALL, SMALL, RECIPE]) | snippets),
-        read_recipes,
-        {"a.yaml": text(SMALL)},
-        1,
-    ),
-    Reader("studies", named("a.yaml", mutations.of_yaml([STUDY]) | snippets), read_study, {"a.yaml": text(STUDY)}, 1),
-    Reader("cells", named("cell.yaml", mutations.of_yaml([CELL]) | snippets), read_cell, {"cell.yaml": text(CELL)}, 1),
-    Reader("JSON", json_files, read_json, {"a.json": json.dumps(GENOTYPES[0]).encode()}, 16),
-]
+@mutations.few
+@given(mutations.of_yaml([SMALL, SMALL, RECIPE]) | snippets)
+def test_recipes_are_read_or_refused(content):
+    with mutations.folder({"a.yaml": content}) as folder, suppress(UserError):
+        assert isinstance(read_recipe([folder / "a.yaml"]).optim.lr, float)
 
 
-@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
-def test_texts_are_read_or_refused(reader, tmp_path):
-    check_slice(reader, tmp_path, 15 if reader.share < 4 else 40)
+@mutations.few
+@given(mutations.of_yaml([STUDY]) | snippets)
+def test_studies_are_read_or_refused(content):
+    with mutations.folder({"a.yaml": content}) as folder, suppress(UserError):
+        study = Study.load(folder / "a.yaml")
+        for row in study.rows:
+            study.recipe(row)
+
+
+@mutations.few
+@given(mutations.of_yaml([CELL]) | snippets)
+def test_cells_of_studies_are_read_or_refused(content):
+    with mutations.folder({"cell.yaml": content}) as folder, suppress(UserError):
+        cell = Cell.load(folder)
+        assert cell.steps + cell.devices + cell.nodes + len(cell.state)
+
+
+@mutations.few
+@given(mutations.of_json([*GENOTYPES, BRANCHING, RESULTS, ROOMS, [[]]]))
+def test_json_is_read_or_refused(content):
+    readers = (Genotype.load, Branching.load, read_measurement, lambda path: rooms_settings(path.parent), read_list)
+    with mutations.folder({"a.json": content, "rooms.json": content}) as folder:
+        for read in readers:
+            with suppress(UserError):
+                str(read(folder / "a.json"))

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix as sk_confusion
 from sklearn.metrics import fbeta_score, jaccard_score, root_mean_squared_error
 
 from atrc.errors import UserError
-from atrc.metrics.boundary import BoundaryFMeasure
+from atrc.metrics.boundary_measure import BoundaryFMeasure
 from atrc.metrics.dense import MaxFMeasure, MeanAngularError, MeanIoU, RootMeanSquareError
 from atrc.metrics.functional import angular_error, confusion_matrix, delta_m, mean_iou
 

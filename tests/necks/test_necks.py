@@ -22,11 +22,11 @@ def parameters(module):
 @pytest.mark.parametrize("name", NECKS)
 def test_every_neck_gives_each_task_its_channels_at_the_finest_size(name):
     neck = build_neck(name, CHANNELS, STRIDES, TASKS)
-    shared, initial, auxiliary = neck(dict.fromkeys(("semseg", "depth"), levels()))
+    own, initial = neck(dict.fromkeys(("semseg", "depth"), levels()))
+    shared = once_each(own, join)
     assert {task: x.shape for task, x in shared.items()} == dict.fromkeys(
         ("semseg", "depth"), (2, neck.channels, *SIZES[0])
     )
-    assert auxiliary == {}
     if name != "concat":  # which has nothing to learn
         sum(x.sum() for x in [*shared.values(), *(x for some in initial.values() for x in some)]).backward()
     assert all(p.grad is not None for p in neck.parameters())
@@ -36,9 +36,9 @@ def test_every_neck_gives_each_task_its_channels_at_the_finest_size(name):
 def test_tasks_with_levels_of_their_own_see_only_these(name):
     neck = build_neck(name, CHANNELS, STRIDES, TASKS).eval()
     one, other, changed = levels(), levels(), levels()
-    before = neck({"semseg": one, "depth": other}).shared["depth"]
-    after = neck({"semseg": changed, "depth": other}).shared["depth"]
-    assert torch.equal(before, after) == (name != "fpm")  # feature propagation mixes tasks
+    before = neck({"semseg": one, "depth": other}).levels["depth"]
+    after = neck({"semseg": changed, "depth": other}).levels["depth"]
+    assert torch.equal(join(before), join(after)) == (name != "fpm")  # feature propagation mixes tasks
 
 
 def test_shared_levels_are_joined_once():
@@ -66,7 +66,7 @@ def test_the_fpm_has_the_published_parameters(channels, propagation, total, nyud
 
 
 def test_the_fpm_predicts_every_task_at_every_level():
-    _, initial, _ = FPM(CHANNELS, TASKS)(dict.fromkeys(("semseg", "depth"), levels()))
+    _, initial = FPM(CHANNELS, TASKS)(dict.fromkeys(("semseg", "depth"), levels()))
     assert [tuple(x.shape) for x in initial["semseg"]] == [(2, 5, *size) for size in SIZES]
     assert [tuple(x.shape) for x in initial["depth"]] == [(2, 1, *size) for size in SIZES]
 
@@ -74,9 +74,9 @@ def test_the_fpm_predicts_every_task_at_every_level():
 def test_propagation_runs_from_coarse_to_fine_only():
     fpm = FPM(CHANNELS, TASKS).eval()
     given = levels()
-    before, _ = fpm.task_levels(dict.fromkeys(("semseg", "depth"), given))
+    before, _ = fpm(dict.fromkeys(("semseg", "depth"), given))
     given[1] = torch.randn_like(given[1])
-    after, _ = fpm.task_levels(dict.fromkeys(("semseg", "depth"), given))
+    after, _ = fpm(dict.fromkeys(("semseg", "depth"), given))
     changed = [not torch.equal(x, y) for x, y in zip(before["depth"], after["depth"], strict=True)]
     assert changed == [True, True, False, False]
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch import nn
 
 from atrc.backbones import build_backbone
-from atrc.contexts import prototypes
-from atrc.distillation import ATRC, MultiScale, combined_atrc
+from atrc.contexts import CONTEXTS
+from atrc.contexts.label import prototypes
+from atrc.distillation import ATRC, combined_atrc
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, Genotype
+from atrc.genotype import Genotype
 from atrc.necks import build_neck
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, supergraph
@@ -39,7 +39,7 @@ def inspection():
 
 def test_every_block_gives_what_its_map_says(inspection):
     features = {task: x[None] for task, x in inspection.features.items()}
-    regions = {task: x.log()[None] for task, x in inspection.regions.items()}  # softmax undoes the logarithm
+    regions = {task: x.log()[None] for task, x in inspection.densities.items()}  # softmax undoes the logarithm
     contexts = inspection.module.contexts(features, regions)
     blocks = dict(inspection.module.blocks())
     row, column = 43, 22
@@ -56,7 +56,7 @@ def test_every_block_gives_what_its_map_says(inspection):
                 output = torch.einsum("hw,chw->c", found.pixels, value(own)[0])
             else:
                 region_task = target if found.context == "t_label" else source
-                pooled = prototypes(inspection.regions[region_task][None], own)
+                pooled = prototypes(inspection.densities[region_task][None], own)
                 output = torch.einsum("r,cr->c", found.regions, value(pooled[..., None])[0, ..., 0])
             torch.testing.assert_close(output, contexts[target, source][0, :, y, x], rtol=1e-9, atol=1e-9)
 
@@ -78,7 +78,6 @@ def test_many_clicks_share_one_forward_pass():
     for row in range(0, 32, 8):
         inspection.maps("depth", row, 5)
     assert len(calls) == 1
-    assert not net.distillation._forward_pre_hooks
 
 
 def test_a_pixel_belongs_to_the_cell_that_holds_its_centre(inspection):
@@ -103,11 +102,11 @@ def test_a_search_shows_the_best_candidate_of_every_pair():
 
 
 @pytest.mark.parametrize("kind", ["atrc_static", "atrc_dynamic"])
-@pytest.mark.parametrize("context", CONTEXTS[1:])
+@pytest.mark.parametrize("context", list(CONTEXTS)[1:])
 def test_a_combination_shows_its_heaviest_context(kind, context):
     net = network(lambda c: combined_atrc(kind, NAMES, c))
     for _, block in net.distillation.blocks():
-        logits = block.logits if kind == "atrc_static" else block.gate.bias
+        logits = block.gate.logits if kind == "atrc_static" else block.gate.linear.bias
         with torch.no_grad():
             logits[0] = 2.0  # "none" adds nothing, however heavy
             if context in block.contexts:
@@ -118,7 +117,7 @@ def test_a_combination_shows_its_heaviest_context(kind, context):
 def test_of_all_levels_the_finest_is_shown():
     backbone = build_backbone("hrnet18")
     neck = build_neck("fpm", backbone.channels, backbone.strides, TASKS)
-    net = MultiTaskNetwork(TASKS, backbone, neck=MultiScale(neck, lambda c: ATRC(GENOTYPE, c), TASKS))
+    net = MultiTaskNetwork(TASKS, backbone, lambda c: ATRC(GENOTYPE, c), neck, distil_at="all")
     inspection = Inspection(net, torch.rand(3, 64, 64))
     assert inspection.grid == (16, 16)
     assert inspection.maps("semseg", 0, 0)["depth"].pixels.shape == (16, 16)
@@ -131,11 +130,3 @@ def test_mistakes_are_named(inspection):
         inspection.maps("normals", 0, 0)
     with pytest.raises(UserError, match=r"pixel \[44,0\] is not in the image of 44x64"):
         inspection.maps("depth", 44, 0)
-
-    class Other(nn.Module):
-        def forward(self, target, *_):
-            return target[:, :4]
-
-    net = network(lambda c: ATRC(GENOTYPE, c, 4, make_block=lambda t, s: Other()))
-    with pytest.raises(UserError, match="block of kind Other has no attention map"):
-        Inspection(net, torch.rand(3, 32, 32)).maps("depth", 0, 0)

@@ -8,7 +8,7 @@ import torch
 from atrc.backbones import build_backbone
 from atrc.data.layouts import open_dataset
 from atrc.data.transforms import collate_padded
-from atrc.distillation import ATRC, MultiScale, combined_atrc
+from atrc.distillation import ATRC, combined_atrc
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.metrics.functional import delta_m
@@ -16,7 +16,7 @@ from atrc.necks import build_neck, resize
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.studies.importance import Importance, average, mean_and_deviation
-from atrc.studies.permutation import Ring, Tally, draw_rings, look_at, measure_importance, recorded
+from atrc.studies.permutation import Ring, Tally, draw_rings, look_at, measure_importance
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader
 from folders import write_nyud
 
@@ -31,12 +31,12 @@ def data(nyud_folder):
     return open_dataset(nyud_folder, "train", NAMES)
 
 
-def make(data, make_distillation=lambda c: ATRC(GENOTYPE, c), seed=3):
-    """Return a network whose blocks have a say: fuses and final layers start near 0."""
-    torch.manual_seed(seed)
-    network = MultiTaskNetwork(data.tasks, build_backbone("hrnet18"), make_distillation)
-    for row in getattr(network.distillation, "rows", {}).values():
-        if row.blocks:
+def make(data, make_distillation=lambda c: ATRC(GENOTYPE, c), neck=None, **options):
+    """Return a network whose blocks reach the output: fuses and final layers start near 0."""
+    torch.manual_seed(3)
+    network = MultiTaskNetwork(data.tasks, build_backbone("hrnet18"), make_distillation, neck, **options)
+    for row in network.distillation.parts():
+        if len(getattr(row, "blocks", ())):
             torch.nn.init.constant_(row.fuse[1].weight, 5.0)
     for layer in network.final.values():
         torch.nn.init.normal_(layer.weight)
@@ -95,8 +95,8 @@ def test_its_own_results_are_those_of_evaluate(network, data, measured):
 def test_the_identity_costs_nothing(network, data):
     tally = Tally(network, 2)
     ring = Ring(tuple(range(len(data))), shifts=(0, 1))
-    with torch.inference_mode(), recorded(network) as record:
-        tally.add(ring, look_at(network, record, batches(data, ring.stream)))
+    with torch.inference_mode():
+        tally.add(ring, look_at(network, batches(data, ring.stream)))
     drops = tally.importance().drops()
     for pair in PAIRS:
         assert drops[pair][0] == pytest.approx(0, abs=1e-5)
@@ -160,13 +160,13 @@ def test_no_more_than_the_images_of_a_lead_are_kept(network, data):
             alive.discard(id(self))
 
     def stream():
-        for seen in look_at(network, record, batches(data, ring.stream)):
+        for seen in look_at(network, batches(data, ring.stream)):
             yield seen._replace(contexts=Watched(seen.contexts))
             most.append(len(alive))
 
     ring = Ring(tuple(range(len(data))) * 2, shifts=(1, 2))
     tally = Tally(network, 2)
-    with torch.inference_mode(), recorded(network) as record:
+    with torch.inference_mode():
         tally.add(ring, stream())
     assert len(most) == 14
     assert max(most) <= 4  # the image, two before it, and the one that is on its way out
@@ -242,10 +242,14 @@ def test_without_a_block_there_is_nothing_to_lose(data):
 def test_mistakes_are_named(network, data):
     with pytest.raises(UserError, match="permutations is 0"):
         measure_importance(network, data, CROP, permutations=0)
-    with pytest.raises(UserError, match="ATRC's blocks at the finest level"):
+    with pytest.raises(UserError, match="needs a network with ATRC"):
         Tally(make(data, None), 1)
+
+
+def test_blocks_at_every_level_are_permuted_together(data):
     backbone = build_backbone("hrnet18")
     neck = build_neck("fpm", backbone.channels, backbone.strides, data.tasks)
-    deep = MultiTaskNetwork(data.tasks, backbone, neck=MultiScale(neck, lambda c: ATRC(GENOTYPE, c), data.tasks))
-    with pytest.raises(UserError, match="at the finest level"):
-        Tally(deep, 1)
+    network = make(data, neck=neck, distil_at="all")
+    found = measure_importance(network, open_subset(data, 2), CROP, permutations=1)
+    assert list(found.permuted) == PAIRS
+    assert all(abs(drop) > 1e-6 for pair in PAIRS for drop in found.drops()[pair])

@@ -249,5 +249,5 @@ def test_mistakes_are_named(tmp_path, nyud_folder, pretended):
         measure_study(folder, Settings(), rows=["Single task"])
     with pytest.raises(UserError, match="not the folder of a study"):
         measure_study(folder / "atrc", Settings())
-    with pytest.raises(UserError, match="--device warp: not to be had here"):
+    with pytest.raises(UserError, match="--device warp: not available here"):
         measure_run(folder, Settings(device="warp"))

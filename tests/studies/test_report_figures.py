@@ -8,7 +8,8 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from atrc.genotype import CONTEXTS, Genotype
+from atrc.contexts import CONTEXTS, get_context
+from atrc.genotype import Genotype
 from atrc.studies.costs import Costs
 from atrc.studies.diagnostics import chance_agreement, read_searches
 from atrc.studies.figures import context_shares, draw_proportions, draw_resources, draw_retraining, look_of
@@ -18,7 +19,7 @@ from atrc.studies.measured import measure
 from atrc.studies.plan import read_study
 from atrc.studies.report import make_report
 from atrc.studies.search_figures import draw_probabilities, draw_progress, draw_reliability
-from atrc.studies.style import COLUMN, CONTEXT_COLOURS, ink, styled, write_figure
+from atrc.studies.style import COLUMN, ink, styled, write_figure
 from hand_study import BOTH, CANDIDATES, FOUND, RANDOM, SEARCHED, SINGLE, finish, finished, write_study
 
 
@@ -81,7 +82,7 @@ def test_rows_look_like_what_they_are(tmp_path):
     write_study(tmp_path / "s", *rows, seeds=(0,))
     looks = [look_of(row) for row in measure(*read_study(tmp_path / "s")).rows]
     assert [look.marker for look in looks] == ["s", "o", "o", "*", "D"]
-    assert looks[1].face == CONTEXT_COLOURS["local"]
+    assert looks[1].face == get_context("local").colour
     assert (looks[2].face, looks[2].edge) == ("white", "black")
 
 
@@ -117,7 +118,9 @@ def test_proportions_are_over_all_blocks_of_all_searches(searches):
     figure = draw_proportions({"Searched": genotypes})
     (axes,) = figure.axes
     assert [bar.get_width() for bar in axes.patches] == list(expected.values())
-    assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == list(CONTEXT_COLOURS.values())
+    assert [to_hex(bar.get_facecolor()) for bar in axes.patches] == [
+        get_context(context).colour for context in CONTEXTS
+    ]
     assert texts(axes) == ["12.5", "12.5", "12.5", "50.0", "12.5"]
     assert axes.get_yticklabels()[0].get_text() == "Searched (n=2)"
 
@@ -149,7 +152,7 @@ def test_probabilities_have_a_panel_for_every_block_and_a_dot_where_it_was_fixed
     assert len(figure.axes) == 4
     for axes, (pair, contexts) in zip(figure.axes, CANDIDATES.items(), strict=True):
         lines = [line for line in axes.lines if line.get_marker() == "None"]
-        assert [line.get_color() for line in lines] == [CONTEXT_COLOURS[c] for c in contexts] * 2
+        assert [line.get_color() for line in lines] == [get_context(c).colour for c in contexts] * 2
         dots = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"]
         step = {("semseg", "semseg"): [2, 0.475], ("depth", "depth"): [4, 0.55]}.get(pair)
         assert dots == ([pytest.approx(step)] * 2 if step else [])
@@ -236,7 +239,7 @@ def test_names_of_any_length_stay_inside_their_figure(tmp_path, name):
 
 
 def test_ink_is_read_on_every_context():
-    assert [ink(CONTEXT_COLOURS[c]) for c in CONTEXTS] == ["black", "white", "black", "white", "white"]
+    assert [ink(get_context(c).colour) for c in CONTEXTS] == ["black", "white", "black", "white", "white"]
 
 
 def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):

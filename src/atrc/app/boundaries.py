@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from atrc.metrics.boundary_folders import evaluate_folders
-from atrc.metrics.boundary_plot import plot_precision_recall
+from atrc.metrics.boundary.figures import plot_precision_recall
+from atrc.metrics.boundary.folders import evaluate_folders
 
 
 def score_boundaries(

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from atrc.app.evaluate import compare
 from atrc.app.report.demo import Row, print_table, write_report
-from atrc.data.files import read_rgb
+from atrc.data.labels import read_rgb
 from atrc.data.layouts import open_dataset
 from atrc.data.rooms import write_rooms
 from atrc.errors import UserError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from atrc.app.evaluate import read_baselines
-from atrc.app.tables import print_grid
+from atrc.app.output import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
 from atrc.studies.importance_figures import describe_contexts, draw_importance, draw_reliability

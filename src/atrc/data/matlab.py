@@ -1,4 +1,4 @@
-"""PASCAL-Part's structs and PASCAL-Context's maps, whichever way they were saved again."""
+"""MAT files of any version, and the structs that PASCAL-Part and PASCAL-Context keep in them."""
 
 from __future__ import annotations
 
@@ -7,85 +7,103 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32
+from scipy.io import loadmat
+from scipy.sparse import issparse
 
-from atrc.data.matfile import HDF5Error, read_mat
-from atrc.errors import UserError
+from atrc.errors import UserError, first_line, needs_extra
 
 STRANGE = "it is not a file of this data set"
 
 
 def load_variable(path: Path, name: str) -> Any:
-    """Return a variable of a MAT file of version 5 to 7."""
+    """Return a variable: structs as dicts, struct and cell arrays as lists, text as str, everything else as arrays.
+
+    Axes of length 1 are dropped, as by `scipy.io.loadmat(..., simplify_cells=True)`.
+
+    Raises:
+        UserError: The file cannot be read, or has no such variable.
+    """
     try:
-        return read_mat(path, name)
+        try:
+            with path.open("rb") as file:
+                return loadmat(file, simplify_cells=True, variable_names=[name])[name]
+        except NotImplementedError:  # version 7.3 is HDF5
+            with needs_extra("mat73", f"{path}, a MATLAB v7.3 file,"):
+                import h5py
+            with h5py.File(path) as tree:
+                return _from_hdf5(tree[name])
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the split lists this id but its label is not there") from None
-    except HDF5Error:
-        raise UserError(f"{path}: a MATLAB v7.3 file; save it again in MATLAB with the flag '-v7'") from None
     except KeyError:
         raise UserError(f"{path}: has no variable '{name}'; {STRANGE}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable MAT file ({error}); copy it again") from None
+    except Exception as error:  # SciPy and h5py raise many kinds on damaged files
+        raise UserError(f"{path}: not a readable MAT file ({first_line(error)}); copy it again") from None
 
 
-def load_struct(path: Path, name: str) -> dict[str, Any]:
-    """Return a variable that is one struct."""
-    found = entries(load_variable(path, name), name, path)
-    if len(found) != 1:
-        raise UserError(f"{path}: '{name}' holds {len(found)} structs, not one; {STRANGE}")
-    return found[0]
+def _from_hdf5(node: Any) -> Any:
+    """Return a variable of version 7.3 in the form of `load_variable`."""
+    if not hasattr(node, "shape"):  # a group: a struct, or a struct array whose fields are arrays of references
+        fields = {field: _from_hdf5(value) for field, value in node.items()}
+        if not any("MATLAB_class" not in value.attrs for value in node.values()):
+            return fields
+        return [dict(zip(fields, entry, strict=True)) for entry in zip(*fields.values(), strict=True)]
+    if node.attrs.get("MATLAB_empty"):
+        return np.zeros(0)
+    values = node[()].T  # HDF5 has MATLAB's axes in reverse order
+    if values.dtype == object:
+        return [_from_hdf5(node.file[reference]) for reference in values.ravel(order="F")]
+    if node.attrs.get("MATLAB_class") == b"char":
+        return "".join(map(chr, values.ravel()))
+    return values.squeeze() if values.size > 1 else values.item()
 
 
 def entries(value: Any, where: str, path: Path) -> list[dict[str, Any]]:
-    """Return the structs of a struct array of any shape, or of a cell array; an empty matrix holds none."""
-    if isinstance(value, tuple):
-        return list(value)
+    """Return the structs of a struct array or a cell array; an empty matrix holds none."""
+    if isinstance(value, dict):
+        return [value]
     if isinstance(value, list):
         return [entry for item in value for entry in entries(item, where, path)]
     if isinstance(value, np.ndarray) and value.size == 0:
         return []
-    raise UserError(f"{path}: '{where}' is no struct array; {STRANGE}")
+    raise UserError(f"{path}: '{where}' is not a struct array; {STRANGE}")
 
 
 def field(entry: dict[str, Any], name: str, where: str, path: Path) -> Any:
-    """Return a field of a struct, out of its cell where it lies in one."""
+    """Return a field of a struct."""
     if name not in entry:
         raise UserError(f"{path}: '{where}' has no field '{name}'; {STRANGE}")
-    value = entry[name]
-    while isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value
+    return entry[name]
 
 
 def text(value: Any, where: str, path: Path) -> str:
-    """Return a row of characters."""
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "U" or value.ndim != 2 or len(value) != 1:
-        raise UserError(f"{path}: '{where}' is no text; {STRANGE}")
-    return "".join(value[0])
+    """Return text."""
+    if not isinstance(value, str):
+        raise UserError(f"{path}: '{where}' is not text; {STRANGE}")
+    return value
 
 
 def integer(value: Any, where: str, path: Path) -> int:
-    """Return a whole number, of whichever numeric class."""
-    if not _numeric(value) or value.size != 1 or not float(value.item()).is_integer():
-        raise UserError(f"{path}: '{where}' is no whole number; {STRANGE}")
-    return int(value.item())
+    """Return a whole number of any numeric class."""
+    number = np.asarray(value)
+    if number.dtype.kind not in "biuf" or number.size != 1 or not float(number).is_integer():
+        raise UserError(f"{path}: '{where}' is not a whole number; {STRANGE}")
+    return int(number)
 
 
 def mask(value: Any, where: str, path: Path) -> Bool[np.ndarray, "h w"]:
-    """Return where a matrix, logical or numeric, is positive."""
-    if not _numeric(value) or value.ndim != 2 or not value.size:
-        raise UserError(f"{path}: '{where}.mask' is no matrix of pixels; {STRANGE}")
-    return value > 0
+    """Return where a matrix, logical or numeric, dense or sparse, is positive."""
+    values = value.toarray() if issparse(value) else np.asarray(value)
+    if values.dtype.kind not in "biuf" or values.ndim != 2 or not values.size:
+        raise UserError(f"{path}: '{where}.mask' is not a matrix of pixels; {STRANGE}")
+    return values > 0
 
 
 def label_map(path: Path) -> Int32[np.ndarray, "h w"]:
     """Return `LabelMap`, the class of every pixel, saved as whole numbers of any numeric class."""
-    array = load_variable(path, "LabelMap")
-    usable = _numeric(array) and array.ndim == 2 and array.size and np.isfinite(array).all()
+    array = np.asarray(load_variable(path, "LabelMap"))
+    usable = array.dtype.kind in "biuf" and array.ndim == 2 and array.size and np.isfinite(array).all()
     if not usable or (array != np.round(array)).any() or array.min() < 0 or array.max() > 2**31 - 1:
-        raise UserError(f"{path}: 'LabelMap' is no matrix of class numbers; {STRANGE}")
+        raise UserError(f"{path}: 'LabelMap' is not a matrix of class numbers; {STRANGE}")
     return array.astype(np.int32)
-
-
-def _numeric(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf"

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from scipy import ndimage
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels
-from atrc.data.files import (
+from atrc.data.labels import (
     name_layout,
     picture_size,
     read_grey,
@@ -21,9 +21,9 @@ from atrc.data.files import (
     read_rgb,
     rooms_classes,
 )
-from atrc.data.matlab import entries, field, integer, label_map, load_struct, mask, text
+from atrc.data.matlab import STRANGE, entries, field, integer, label_map, load_variable, mask, text
 from atrc.errors import UserError
-from atrc.metrics.boundary_counting import thin
+from atrc.metrics.boundary.counting import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 CLASSES = (
@@ -117,7 +117,10 @@ class PASCALContext(MultiTaskDataset):
 
     def _human_parts(self, path: Path, id: str) -> Label:
         """Paint the parts of every person; an image without parts is valid nowhere."""
-        objects = entries(field(load_struct(path, "anno"), "objects", "anno", path), "anno.objects", path)
+        anno = load_variable(path, "anno")
+        if not isinstance(anno, dict):
+            raise UserError(f"{path}: 'anno' is not one struct; {STRANGE}")
+        objects = entries(field(anno, "objects", "anno", path), "anno.objects", path)
         named = [(f"anno.objects({i})", entry) for i, entry in enumerate(objects, 1)]
         masks = [mask(field(entry, "mask", where, path), where, path) for where, entry in named]
         size = masks[0].shape if masks else picture_size(self._image(id)) or (1, 1)

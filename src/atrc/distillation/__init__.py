@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from atrc.distillation.atrc import ATRC, MakeBlock
+from atrc.distillation.atrc import ATRC, ContextPooling, MakeBlock
 from atrc.distillation.base import Distillation, NoDistillation
-from atrc.distillation.combination import COMBINATIONS, combined_atrc
 from atrc.distillation.cross_stitch import CrossStitch
+from atrc.distillation.mixture import GATES, Mixture, combined_atrc
 from atrc.distillation.multi_scale import MultiScale
 from atrc.distillation.nddr import NDDR
 from atrc.distillation.pad_net import GatedMessages, PADNetB, PADNetC
@@ -18,15 +18,17 @@ from atrc.errors import UserError
 
 __all__ = [
     "ATRC",
-    "COMBINATIONS",
     "DISTILLATIONS",
+    "GATES",
     "NDDR",
     "PAP",
     "PSD",
+    "ContextPooling",
     "CrossStitch",
     "Distillation",
     "GatedMessages",
     "MakeBlock",
+    "Mixture",
     "MultiScale",
     "NoDistillation",
     "PADNetB",
@@ -35,7 +37,7 @@ __all__ = [
     "combined_atrc",
 ]
 
-# Tasks and channels c of their features -> module. ATRC is not among them: it needs a genotype.
+# Tasks and channels c of their features -> module. ATRC needs a genotype too; `atrc.network` builds it.
 DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
     "none": lambda tasks, channels: NoDistillation(),
     "cross_stitch": CrossStitch,
@@ -45,7 +47,7 @@ DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
     "gated_messages": GatedMessages,
     "pap": PAP,
     "psd": PSD,
-    **{name: functools.partial(combined_atrc, name) for name in COMBINATIONS},
+    **{name: functools.partial(combined_atrc, name) for name in GATES},
 }
 
 

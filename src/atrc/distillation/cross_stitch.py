@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.distillation.base import Distillation
-from atrc.distillation.inputs import in_order
+from atrc.distillation.base import Distillation, in_order
 
 # b batch, c feature channels, h w feature grid, t targets, s sources
 
@@ -32,7 +31,7 @@ class CrossStitch(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         sources = in_order(features, self.tasks)
         return {target: self._mix(row, sources) for target, row in zip(self.tasks, self.weights, strict=True)}

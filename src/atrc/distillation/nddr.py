@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.distillation.base import Distillation
+from atrc.distillation.base import Distillation, in_order
 from atrc.distillation.cross_stitch import mostly_own
-from atrc.distillation.inputs import in_order
 
 # b batch, c feature channels, h w feature grid, s sources
 
@@ -35,7 +34,7 @@ class NDDR(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         everything = torch.cat(in_order(features, self.tasks), 1)
         return {target: reduction(everything) for target, reduction in self.reductions.items()}

@@ -10,9 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from atrc.contexts.pooling import projection
-from atrc.distillation.base import Distillation
-from atrc.distillation.inputs import in_order
+from atrc.distillation.base import Distillation, in_order, projection
 
 # b batch, c feature channels, d reduced channels, s sources, t targets, l pixels, n some of them, h w feature grid
 
@@ -54,7 +52,7 @@ class PAP(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         height, width = in_order(features, self.tasks)[0].shape[2:]
         patterns, values = self._pixels(self.patterns, features), self._pixels(self.values, features)

@@ -8,9 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts.pooling import projection
-from atrc.distillation.base import Distillation
-from atrc.distillation.inputs import in_order
+from atrc.distillation.base import Distillation, in_order, projection
 from atrc.ops.window import window_softmax, window_sum
 
 # b batch, c feature channels, d channels of the values, t targets, s sources, o offsets in the window, h w feature grid
@@ -54,7 +52,7 @@ class PSD(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         in_order(features, self.tasks)
         patterns = [self.patterns[task](features[task]) for task in self.tasks]

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-    from atrc.metrics.boundary import BoundaryFMeasure
+    from atrc.metrics.boundary_measure import BoundaryFMeasure
     from atrc.metrics.dense import MaxFMeasure, MeanAngularError, MeanIoU, RootMeanSquareError
 
 __all__ = ["BoundaryFMeasure", "MaxFMeasure", "MeanAngularError", "MeanIoU", "Metric", "RootMeanSquareError"]
 
 # Imported when first used: importing torchmetrics takes longer than importing torch, and a network needs no metric.
 _MODULES = {
-    "BoundaryFMeasure": "atrc.metrics.boundary",
+    "BoundaryFMeasure": "atrc.metrics.boundary_measure",
     "MaxFMeasure": "atrc.metrics.dense",
     "MeanAngularError": "atrc.metrics.dense",
     "MeanIoU": "atrc.metrics.dense",

@@ -1,10 +1,10 @@
-"""Bring every level to the finest one and concatenate."""
+"""Use the levels of the backbone as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each
+from atrc.necks.base import Levels, Neck, NeckOutput
 
 
 class ConcatNeck(Neck):
@@ -12,7 +12,7 @@ class ConcatNeck(Neck):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.channels = sum(channels)
+        self.level_channels = tuple(channels)
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        return NeckOutput(once_each(levels, join), {}, {})
+        return NeckOutput(dict(levels), {})

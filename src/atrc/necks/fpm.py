@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.necks.base import Levels, Neck, NeckOutput, join, resize
+from atrc.necks.base import Levels, Neck, NeckOutput, resize
 
 if TYPE_CHECKING:
     from atrc.tasks import Task
@@ -34,7 +34,7 @@ class FPM(Neck):
             tasks: The tasks; their numbers of outputs size the initial predictions.
         """
         super().__init__()
-        self.level_channels, self.channels = tuple(channels), sum(channels)
+        self.level_channels = tuple(channels)
         self.features, self.initial, self.propagation = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for c, coarser in zip(channels, [*channels[1:], 0], strict=True):
             blocks = {t.name: nn.Sequential(BasicBlock(c + coarser, c), BasicBlock(c, c)) for t in tasks}
@@ -44,13 +44,6 @@ class FPM(Neck):
             self.propagation.append(_Propagation(c, [task.name for task in tasks]))
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        own, initial = self.task_levels(levels)
-        return NeckOutput({task: join(levels) for task, levels in own.items()}, initial, {})
-
-    def task_levels(
-        self, levels: Mapping[str, Levels]
-    ) -> tuple[dict[str, list[Float[Tensor, "b _ _ _"]]], dict[str, list[Float[Tensor, "b _ _ _"]]]]:
-        """Return the levels of every task, and its initial predictions at every level; finest first."""
         features: list[dict[str, Tensor]] = []
         propagated: dict[str, Tensor] = {}
         for i in reversed(range(len(self.features))):
@@ -59,7 +52,7 @@ class FPM(Neck):
             if i:
                 propagated = self.propagation[i - 1](features[0])
         initial = {t: [heads[t](level[t]) for heads, level in zip(self.initial, features, strict=True)] for t in levels}  # type: ignore[index]
-        return {task: [level[task] for level in features] for task in levels}, initial
+        return NeckOutput({task: [level[task] for level in features] for task in levels}, initial)
 
 
 class _Propagation(nn.Module):

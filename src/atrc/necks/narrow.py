@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each
+from atrc.necks.base import Levels, Neck, NeckOutput, once_each
 
 SKIP, DEEP = 48, 256  # DeepLabV3+'s widths
 LEVEL = 96
@@ -25,13 +24,13 @@ class SkipNeck(Neck):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.skip, self.deep = _narrow(channels[0], SKIP), _narrow(channels[-1], DEEP)
-        self.channels = SKIP + DEEP
+        self.level_channels = SKIP, DEEP
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        return NeckOutput(once_each(levels, self._narrowed), {}, {})
+        return NeckOutput(once_each(levels, self._narrowed), {})
 
-    def _narrowed(self, levels: Levels) -> Float[Tensor, "b c h w"]:
-        return join([self.skip(levels[0]), self.deep(levels[-1])])
+    def _narrowed(self, levels: Levels) -> Levels:
+        return [self.skip(levels[0]), self.deep(levels[-1])]
 
 
 class ProjectNeck(Neck):
@@ -43,13 +42,13 @@ class ProjectNeck(Neck):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(_narrow(c, LEVEL) for c in channels)
-        self.channels = LEVEL * len(channels)
+        self.level_channels = (LEVEL,) * len(channels)
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        return NeckOutput(once_each(levels, self._narrowed), {}, {})
+        return NeckOutput(once_each(levels, self._narrowed), {})
 
-    def _narrowed(self, levels: Levels) -> Float[Tensor, "b c h w"]:
-        return join([narrow(level) for narrow, level in zip(self.levels, levels, strict=True)])
+    def _narrowed(self, levels: Levels) -> Levels:
+        return [narrow(level) for narrow, level in zip(self.levels, levels, strict=True)]
 
 
 class ASPPNeck(Neck):
@@ -65,11 +64,11 @@ class ASPPNeck(Neck):
         rates = [max(1, rate * 16 // strides[-1]) for rate in (6, 12, 18)]  # the same reach at any output stride
         self.skip = _narrow(channels[0], SKIP)
         self.aspp = nn.ModuleDict({task: ASPP(channels[-1], rates, DEEP) for task in tasks})
-        self.channels = SKIP + DEEP
+        self.level_channels = SKIP, DEEP
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        shared = {task: join([self.skip(levels[task][0]), aspp(levels[task][-1])]) for task, aspp in self.aspp.items()}
-        return NeckOutput(shared, {}, {})
+        own: dict[str, Levels] = {t: [self.skip(levels[t][0]), aspp(levels[t][-1])] for t, aspp in self.aspp.items()}
+        return NeckOutput(own, {})
 
 
 def _narrow(inputs: int, outputs: int) -> nn.Sequential:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from atrc.backbones import Backbone, build_backbone
 from atrc.backbones.branched import BranchedBackbone, TaskBackbone
 from atrc.branching import Branching
-from atrc.distillation import ATRC, COMBINATIONS, Distillation, MultiScale, build_distillation, combined_atrc
+from atrc.contexts import CONTEXTS
+from atrc.distillation import ATRC, GATES, Distillation, build_distillation, combined_atrc
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, Genotype
+from atrc.genotype import Genotype
 from atrc.necks import FPM, build_neck
 from atrc.network.config import NetworkConfig
 from atrc.network.network import MultiTaskNetwork
@@ -69,7 +70,7 @@ def make_distillation(config: NetworkConfig, tasks: Sequence[str], genotype: Gen
     if genotype is not None:
         _require_tasks("this genotype", genotype, tasks)
         return functools.partial(ATRC, genotype, attention_channels=d, dropout=dropout)
-    if config.distillation in COMBINATIONS:
+    if config.distillation in GATES:
         return functools.partial(combined_atrc, config.distillation, tasks, attention_channels=d, dropout=dropout)
     return functools.partial(build_distillation, config.distillation, tasks)
 
@@ -89,14 +90,12 @@ def assemble(
         UserError: Distillation at levels that the neck does not make.
     """
     neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
-    if config.distil_at == "finest":
-        return MultiTaskNetwork(tasks, backbone, make, neck)
-    if not isinstance(neck, FPM):
+    if config.distil_at == "all" and not isinstance(neck, FPM):
         raise UserError(
             f"network.distil_at all needs levels of every task's own, which network.neck {config.neck} does not make; "
-            "take network.neck fpm, or network.distil_at finest"
+            "use network.neck fpm, or network.distil_at finest"
         )
-    return MultiTaskNetwork(tasks, backbone, neck=MultiScale(neck, make, tasks))
+    return MultiTaskNetwork(tasks, backbone, make, neck, distil_at=config.distil_at)
 
 
 def configured_genotype(config: NetworkConfig, tasks: Sequence[str], seed: int = 0) -> Genotype | None:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts import ContextPooling, spatial_softmax
-from atrc.contexts.maps import ContextMap, context_map
+from atrc.contexts import get_context
 from atrc.distillation import ATRC
-from atrc.distillation.combination import Combination
+from atrc.distillation.mixture import heaviest
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
-from atrc.search.mixture import Mixture
 from atrc.tasks import Task
 
-# c feature channels, h w image, y x feature grid
+# h w image, y x feature grid, r label regions
+
+
+class ContextMap(NamedTuple):
+    """The attention of one target pixel: a row of the map A of Eq. 2.
+
+    The map of a label context over pixels is that of its regions: each spreads its attention over its density.
+
+    Attributes:
+        context: The context type.
+        pixels: Over the source's pixels; sums to 1.
+        regions: Over the label regions; sums to 1. None for contexts without regions.
+    """
+
+    context: str
+    pixels: Float[Tensor, "y x"]
+    regions: Float[Tensor, " r"] | None = None
 
 
 class Inspection:
@@ -45,19 +61,21 @@ class Inspection:
         Raises:
             UserError: The network has no ATRC module.
         """
-        self.module = find_atrc(network)
         self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
         self.image_size = int(image.shape[1]), int(image.shape[2])
-        given: list[tuple] = []
-        hook = self.module.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
-        try:
-            with torch.no_grad():
-                self.output = network.eval()(image[None])
-        finally:
-            hook.remove()
-        features, regions = given[0][0], given[0][1] if len(given[0]) > 1 else None
+        with torch.no_grad():
+            encoded = network.eval().encode(image[None])
+            self.module, features, auxiliary = network.distillation.by_level(encoded.features, encoded.auxiliary)[0]
+            if not isinstance(self.module, ATRC):
+                raise UserError(
+                    "the network has no ATRC module, so nothing attends; train one with a recipe such as network/global"
+                )
+            refined = network.distillation(encoded.features, encoded.auxiliary)
+            refined, predictions = network.decode(refined, image[None])
+            self.output = Output(predictions, encoded.auxiliary, refined, encoded.initial)
+            densities = self.module.densities(features, auxiliary)
         self.features = {task: x[0] for task, x in features.items()}
-        self.regions = {task: spatial_softmax(logits)[0] for task, logits in (regions or {}).items()}
+        self.densities = {task: x[0] for task, x in densities.items()}
         self.grid = tuple(int(n) for n in next(iter(self.features.values())).shape[1:])
 
     @property
@@ -100,40 +118,21 @@ class Inspection:
         return self.module.genotype.sources
 
     def _map(self, block: nn.Module | None, target: str, source: str, y: int, x: int) -> ContextMap | None:
-        features = self.features[target], self.features[source]
-        chosen = None if block is None else _choose(block, *features)
+        own, other = self.features[target][None], self.features[source][None]
+        chosen = None if block is None else heaviest(block, own, other)
         if chosen is None:
             return None
-        target_regions, source_regions = self.regions.get(target), self.regions.get(source)
-        return context_map(chosen, *features, y, x, target_regions=target_regions, source_regions=source_regions)
+        context = chosen.context
+        densities = chosen.choose(self.densities.get(target), self.densities.get(source))
+        query = chosen.query(own[..., y : y + 1, x : x + 1]).flatten()
+        attended = context.gather(other, None if densities is None else densities[None])
+        weights = context.attention(query, chosen.key(attended)[0], y, x)
+        if context.regions is None or densities is None:
+            return ContextMap(context.name, weights.cpu())
+        pixels = torch.einsum("r,ryx->yx", weights.flatten(), densities)
+        return ContextMap(context.name, pixels.cpu(), weights.flatten().cpu())
 
 
 def region_task(found: ContextMap, target: str, source: str) -> str:
     """Return the task whose label regions a label context attends to."""
-    return target if found.context == "t_label" else source
-
-
-def find_atrc(network: nn.Module) -> ATRC:
-    """Return a network's ATRC module, of several that of the finest level.
-
-    Raises:
-        UserError: It has none.
-    """
-    found = next((module for module in network.modules() if isinstance(module, ATRC)), None)
-    if found is None:
-        raise UserError(
-            "the network has no ATRC module, so nothing attends; train one with a recipe such as network/global"
-        )
-    return found
-
-
-def _choose(block: nn.Module, target: Float[Tensor, "c y x"], source: Float[Tensor, "c y x"]) -> ContextPooling | None:
-    """Return the context pooling block that a pair's block is, runs, or weighs most; None if it runs none."""
-    if isinstance(block, ContextPooling):
-        return block
-    if isinstance(block, Mixture):
-        return next((candidate for candidate, _ in block.terms()), None)
-    if isinstance(block, Combination):
-        weights = dict(zip(block.contexts, block.weights(target[None], source[None])[0].tolist(), strict=True))
-        return max(block.candidates.values(), key=lambda candidate: weights[candidate.context])
-    raise UserError(f"a block of kind {type(block).__name__} has no attention map")
+    return target if get_context(found.context).regions == "target" else source

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 
-from atrc.contexts.maps import ContextMap
-from atrc.studies.attention import Inspection, region_task
-from atrc.studies.style import CONTEXT_NAMES, GREY, new_figure, plain_axes
+from atrc.contexts import get_context
+from atrc.studies.attention import ContextMap, Inspection, region_task
+from atrc.studies.style import GREY, new_figure, plain_axes
 from atrc.tasks import Task
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 COLOURS = "inferno"  # perceptually uniform
 OPACITY = 0.75  # of a map over its image
 REGIONS = 5  # label regions that are shown, the most attended
-WINDOW = 9  # of the local context [cells]
 CELL, TITLE = 1.45, 0.28  # width of a panel, and what its title takes [in]
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -70,7 +69,7 @@ def _draw_target(
     task = inspection.tasks[target]
     above.imshow(photo)
     above.set_title(f"pixel of {target}", loc="left", weight="bold")
-    below.imshow(task.colour(task.decode(inspection.output.predictions[target])[0].numpy()))
+    below.imshow(task.colour(task.decode(inspection.output.predictions[target].float().cpu())[0].numpy()))
     below.set_title(f"predicted {target}", loc="left", color=GREY)
     for axes in (above, below):
         _mark(axes, pixel)
@@ -92,12 +91,12 @@ def _draw_source(
         return
     above.imshow(overlay(found.pixels.numpy(), photo))
     _mark(above, pixel)
-    above.set_title(f"from {source}: {CONTEXT_NAMES[found.context]}", loc="left")
+    above.set_title(f"from {source}: {get_context(found.context).title}", loc="left")
     if found.regions is not None:
         task = inspection.tasks[region_task(found, target, source)]
         draw_regions(below, task, found.regions.numpy())
-    elif found.context == "local":
-        _draw_window(below, found.pixels.numpy(), inspection.place(*pixel), photo.shape[1] / photo.shape[0])
+    elif window := get_context(found.context).window:
+        _draw_window(below, found.pixels.numpy(), window, inspection.place(*pixel), photo.shape[1] / photo.shape[0])
     else:
         below.set_title(describe_range(found.pixels.numpy()), loc="left", color=GREY)
 
@@ -138,9 +137,11 @@ def draw_regions(axes: Axes, task: Task, weights: Float[np.ndarray, " r"]) -> No
         axes.text(weights.max(), place + 0.62, f"{100 * share:.1f} %", size=5.5, va="bottom", ha="right")
 
 
-def _draw_window(axes: Axes, weights: Float[np.ndarray, "y x"], cell: tuple[int, int], aspect: float) -> None:
-    """Draw the window of a local context; at the border of the image it is cut."""
-    rows, columns = (slice(max(0, place - WINDOW // 2), place + WINDOW // 2 + 1) for place in cell)
+def _draw_window(
+    axes: Axes, weights: Float[np.ndarray, "y x"], side: int, cell: tuple[int, int], aspect: float
+) -> None:
+    """Draw the window of a local context; it ends at the border of the image."""
+    rows, columns = (slice(max(0, place - side // 2), place + side // 2 + 1) for place in cell)
     window = weights[rows, columns]
     axes.imshow(window, cmap=COLOURS, vmin=0)
     _mark(axes, (cell[0] - rows.start, cell[1] - columns.start))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atrc.genotype import CONTEXTS, Genotype, SearchSpace
+from atrc.contexts import CONTEXTS
+from atrc.genotype import Genotype, SearchSpace
 from atrc.studies.cells import Cell
 from atrc.studies.measured import Measured, Measurements, Spread
 from atrc.training.run.folder import read_table

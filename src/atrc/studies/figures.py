@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atrc.genotype import CONTEXTS, Genotype
+from atrc.contexts import CONTEXTS, get_context
+from atrc.genotype import Genotype
 from atrc.studies.costs import Costs
 from atrc.studies.labels import place_labels
 from atrc.studies.measured import Measured, Measurements, Spread
 from atrc.studies.style import (
     BLUE,
     COLUMN,
-    CONTEXT_COLOURS,
-    CONTEXT_NAMES,
     GREY,
     ORANGE,
     VERMILION,
@@ -97,7 +96,7 @@ def look_of(row: Measured) -> Look:
     if row.row.search:
         return Look("*", VERMILION, VERMILION, 7.5)
     if network.distillation == "atrc" and network.genotype in CONTEXTS:
-        return Look("o", CONTEXT_COLOURS[network.genotype], CONTEXT_COLOURS[network.genotype])
+        return Look("o", get_context(network.genotype).colour, get_context(network.genotype).colour)
     if network.distillation == "atrc" and str(network.genotype).startswith("random"):
         return Look("o", "white", "black")
     return Look("s", "black", "black", 4.0) if network.distillation == "none" else Look("D", GREY, GREY, 3.8)
@@ -190,8 +189,8 @@ def draw_proportions(found: Mapping[str, Sequence[Genotype]]) -> Figure:
     for y, genotypes in enumerate(found.values()):
         left = 0.0
         for context, share in context_shares(genotypes).items():
-            colour = CONTEXT_COLOURS[context]
-            label = CONTEXT_NAMES[context] if y == 0 else None
+            colour = get_context(context).colour
+            label = get_context(context).title if y == 0 else None
             axes.barh(y, share, 0.62, left=left, color=colour, edgecolor="white", linewidth=0.6, label=label)
             if share:
                 _print_share(axes, left + share / 2, y, share, ink(colour))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from atrc.contexts import CONTEXTS, get_context
 from atrc.studies.importance import Pair
 from atrc.studies.importance_runs import RowImportance
-from atrc.studies.style import BLUE, COLUMN, CONTEXT_NAMES, GREY, fold, ink, new_figure, plain_axes
+from atrc.studies.style import BLUE, COLUMN, GREY, fold, ink, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +79,7 @@ def describe_contexts(contexts: Sequence[str]) -> str:
     ((context, count), *others) = Counter(contexts).most_common()
     if others and others[0][1] == count:
         return f"{1 + len(others)} contexts"
-    name = CONTEXT_NAMES.get(context, context)
+    name = get_context(context).title if context in CONTEXTS else context
     return f"{name} {count}/{len(contexts)}" if others else name
 
 

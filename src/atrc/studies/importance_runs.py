@@ -20,7 +20,7 @@ from atrc.studies.permutation import measure_importance
 from atrc.studies.plan import read_study
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol
-from atrc.training.resources import require_device
+from atrc.training.resources import find_device
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 VERSION = 1
@@ -36,7 +36,7 @@ class Settings:
         data: Data set folder; the one that a run was trained on if None.
         split: Held-out split.
         workers: Loader processes.
-        device: Where to run.
+        device: Device to run on; "auto" is a GPU if there is one.
     """
 
     permutations: int = 5
@@ -61,7 +61,7 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
     Raises:
         UserError: It cannot be read, the data are not its own, or it has no blocks.
     """
-    require_device(settings.device)
+    device = str(find_device(settings.device))
     path = checkpoint_path(run)
     saved = Checkpoint.load(path)
     root = settings.data or saved.recipe["data"]["root"]
@@ -86,9 +86,9 @@ def measure_run(run: str | Path, settings: Settings) -> Measurement:
             crop,
             permutations=settings.permutations,
             seed=settings.seed,
-            batch_size=1 if settings.device == "cpu" else saved.recipe["data"]["batch_size"],
+            batch_size=1 if device == "cpu" else saved.recipe["data"]["batch_size"],
             workers=settings.workers,
-            device=settings.device,
+            device=device,
         )
         if kept:
             write_atomic(kept, json.dumps(key | found.to_dict(), indent=2) + "\n")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -15,23 +15,22 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from atrc.contexts import ContextPooling
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.loader import Loader
 from atrc.data.sample import Batch
 from atrc.data.transforms import collate_padded
-from atrc.distillation import ATRC, Distillation
+from atrc.distillation import ContextPooling
 from atrc.errors import UserError
-from atrc.necks import resize
 from atrc.network import MultiTaskNetwork
-from atrc.search.mixture import Mixture
+from atrc.search import Choice
 from atrc.studies.importance import Importance, Pair
 from atrc.tasks import Task
 from atrc.training.evaluation.evaluate import Meter
 
 # k permutations, c feature channels, d attention channels, h w feature grid, y x image
 
-Contexts = Mapping[Pair, Float[Tensor, "1 d h w"]]
+Maps = Float[Tensor, "1 _ _ _"] | list[Float[Tensor, "1 _ _ _"]]  # of one image; of every level, if it distils at all
+Contexts = Mapping[Pair, Maps]
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def measure_importance(
     Source: Sec. 4.4.
 
     Args:
-        network: A network with ATRC at the finest level; evaluation mode stays on.
+        network: A network with ATRC; evaluation mode stays on.
         dataset: Held-out images, with labels of all of the network's tasks.
         crop: Height and width that the images are padded to at least [px].
         permutations: How many permutations of every block.
@@ -115,7 +114,7 @@ def measure_importance(
         progress: Show a progress bar.
 
     Raises:
-        UserError: The network has no ATRC module there, or there are not enough images or no label of some task.
+        UserError: The network has no ATRC module, or there are not enough images or no label of some task.
     """
     if permutations < 1:
         raise UserError(f"permutations is {permutations}; it takes at least one")
@@ -124,12 +123,12 @@ def measure_importance(
     if not any(ring.lead for ring in rings):
         raise UserError(f"{dataset.root}: no two images of split '{dataset.split}' have one size, to be permuted")
     hidden = None if progress else True
-    with recorded(network) as record, tqdm(total=len(dataset), desc="importance", unit="image", disable=hidden) as bar:
+    with tqdm(total=len(dataset), desc="importance", unit="image", disable=hidden) as bar:
         for ring in rings:
             loader: Loader[list[Batch]] = Loader(
                 dataset, collate_padded(crop), batch_size=batch_size, sampler=ring.stream, num_workers=workers
             )
-            tally.add(ring, look_at(network, record, loader, device), bar)
+            tally.add(ring, look_at(network, loader, device), bar)
     return tally.importance()
 
 
@@ -149,17 +148,18 @@ class Seen(NamedTuple):
     truth: Mapping[str, Shaped[Tensor, "1 *_ _ _"]]
     valid: Mapping[str, Bool[Tensor, "1 _ _"]]
     predictions: Mapping[str, Float[Tensor, "1 _ y x"]]
-    features: Mapping[str, Float[Tensor, "1 c h w"]]
+    features: Mapping[str, Maps]
     contexts: Contexts
 
 
-def look_at(
-    network: MultiTaskNetwork, record: Record, loader: Iterable[list[Batch]], device: str = "cpu"
-) -> Iterator[Seen]:
-    """Run a network over a loader's images, and yield each with what its ATRC module read and gave."""
+def look_at(network: MultiTaskNetwork, loader: Iterable[list[Batch]], device: str = "cpu") -> Iterator[Seen]:
+    """Run a network over a loader's images, and yield each with the features and contexts of its distillation."""
+    module: Any = network.distillation
     for batch in (batch for batches in loader for batch in batches):
         images = batch["image"].to(device).float() / 255
-        predictions = network(images).predictions
+        features, auxiliary, _ = network.encode(images)
+        contexts = module.contexts(features, auxiliary)
+        _, predictions = network.decode(module.refine(features, contexts), images)
         for i, (h, w) in enumerate(batch["size"]):
             one = slice(i, i + 1)
             yield Seen(
@@ -167,8 +167,8 @@ def look_at(
                 {task: x[one, ..., :h, :w] for task, x in batch["truth"].items()},
                 {task: x[one, :h, :w] for task, x in batch["valid"].items()},
                 {task: x[one] for task, x in predictions.items()},
-                {task: x[one] for task, x in record.features.items()},
-                {pair: x[one] for pair, x in record.contexts.items()},
+                {task: _per_level(lambda x, one=one: x[one], f) for task, f in features.items()},
+                {pair: _per_level(lambda x, one=one: x[one], c) for pair, c in contexts.items()},
             )
 
 
@@ -176,14 +176,14 @@ class Tally:
     """The running scores of a network, as it is and with the output of each block permuted."""
 
     def __init__(self, network: MultiTaskNetwork, permutations: int) -> None:
-        """Begin at nothing.
+        """Start without scores.
 
         Raises:
-            UserError: The network has no ATRC module between its heads and its predictions.
+            UserError: The network has no ATRC module.
         """
-        if not isinstance(network.distillation, ATRC):
-            raise UserError("importance is of ATRC's blocks at the finest level, and this network has none there")
-        self.network, self.module = network, network.distillation
+        self.network, self.module = network, cast(Any, network.distillation)
+        if network.genotype is None:
+            raise UserError("importance needs a network with ATRC; train one with a recipe such as network/global")
         self.blocks = {pair: _context_of(block) for pair, block in self.module.blocks()}
         tasks: dict[str, Task] = {task.name: task for task in network.tasks}
         self.own = {name: Meter(task, fast=False) for name, task in tasks.items()}
@@ -204,12 +204,14 @@ class Tally:
         for task, meter in self.own.items():
             _score(meter, seen.predictions[task], seen)
         for (target, source), meters in self.permuted.items():
-            contexts = {pair: _repeat(x, len(donors)) for pair, x in seen.contexts.items() if pair[0] == target}
-            contexts[target, source] = torch.cat([donor[target, source] for donor in donors])
-            refined = self.module.refine({target: _repeat(seen.features[target], len(donors))}, contexts)
-            logits = resize(self.network.final[target](refined[target]), _repeat(seen.image, len(donors)))
+            repeat = partial(_per_level, lambda x: x.expand(len(donors), -1, -1, -1))
+            contexts = {pair: repeat(x) for pair, x in seen.contexts.items() if pair[0] == target}
+            given = [donor[target, source] for donor in donors]
+            contexts[target, source] = _per_level(lambda *x: torch.cat(x), *given)
+            refined = self.module.refine({target: repeat(seen.features[target])}, contexts)
+            _, predictions = self.network.decode(refined, repeat(seen.image))
             for k, meter in enumerate(meters):
-                _score(meter, logits[k : k + 1], seen)
+                _score(meter, predictions[target][k : k + 1], seen)
 
     def importance(self) -> Importance:
         """Return the scores.
@@ -230,47 +232,20 @@ class Tally:
         )
 
 
-class Record(Distillation):
-    """An ATRC module that keeps what its blocks read and gave."""
-
-    def __init__(self, module: ATRC) -> None:
-        super().__init__()
-        self.module = module
-        self.features: dict[str, Tensor] = {}
-        self.contexts: dict[Pair, Tensor] = {}
-
-    def forward(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
-    ) -> dict[str, Float[Tensor, "b c h w"]]:
-        self.features, self.contexts = dict(features), self.module.contexts(features, regions)
-        return self.module.refine(features, self.contexts)
-
-
-@contextmanager
-def recorded(network: MultiTaskNetwork) -> Iterator[Record]:
-    """Let a network's distillation keep its contexts, for a while."""
-    module = network.distillation
-    assert isinstance(module, ATRC)
-    network.distillation = record = Record(module).eval()
-    try:
-        yield record
-    finally:
-        network.distillation = module
-
-
 def _score(meter: Meter, logits: Float[Tensor, "1 _ y x"], seen: Seen) -> None:
     """Add a prediction, without the padding."""
     truth, valid = seen.truth[meter.task.name], seen.valid[meter.task.name]
     meter.update(logits[..., : valid.shape[1], : valid.shape[2]].float().cpu(), truth, valid)
 
 
-def _repeat(x: Float[Tensor, "1 c h w"], k: int) -> Float[Tensor, "k c h w"]:
-    return x.expand(k, -1, -1, -1)
+def _per_level(function: Callable[..., Tensor], *maps: Any) -> Any:
+    """Apply a function to maps, or level by level to lists of them."""
+    if isinstance(maps[0], Tensor):
+        return function(*maps)
+    return [function(*level) for level in zip(*maps, strict=True)]
 
 
 def _context_of(block: nn.Module) -> str:
     if isinstance(block, ContextPooling):
-        return block.context
-    return block.choice.best if isinstance(block, Mixture) else "combined"
+        return block.context.name
+    return block.gate.best if isinstance(block.gate, Choice) else "combined"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from atrc.contexts import get_context
 from atrc.genotype import Genotype, block_agreement, mean_agreement
 from atrc.studies.diagnostics import Search
-from atrc.studies.style import BLUE, COLUMN, CONTEXT_COLOURS, CONTEXT_NAMES, ORANGE, ink, new_figure, plain_axes
+from atrc.studies.style import BLUE, COLUMN, ORANGE, ink, new_figure, plain_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def draw_probabilities(searches: Sequence[Search]) -> Figure:
         for label, side in zip(panel.get_xticklabels(), ("left", "right"), strict=True):
             label.set_horizontalalignment(side)
     contexts = list(dict.fromkeys(context for candidates in pairs.values() for context in candidates))
-    handles = [Line2D([], [], color=CONTEXT_COLOURS[c], linewidth=2, label=CONTEXT_NAMES[c]) for c in contexts]
+    handles = [Line2D([], [], color=get_context(c).colour, linewidth=2, label=get_context(c).title) for c in contexts]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=0.9, handlelength=0.9)
     figure.supxlabel("step (rows: targets, columns: sources)", fontsize=7)
     figure.supylabel("probability", fontsize=7)
@@ -87,11 +88,11 @@ def draw_probabilities(searches: Sequence[Search]) -> Figure:
 def _draw_block(panel: Axes, search: Search, pair: tuple[str, str]) -> None:
     step = search.fixed_by()[pair]
     for context, values in search.probabilities[pair].items():
-        panel.plot(search.steps, values, color=CONTEXT_COLOURS[context], linewidth=0.7)
+        panel.plot(search.steps, values, color=get_context(context).colour, linewidth=0.7)
     if step is not None:
         at = search.steps.index(step)
         context, values = max(search.probabilities[pair].items(), key=lambda item: item[1][at])
-        panel.plot(step, values[at], "o", color=CONTEXT_COLOURS[context], markersize=2.2, markeredgecolor="black",
+        panel.plot(step, values[at], "o", color=get_context(context).colour, markersize=2.2, markeredgecolor="black",
                    markeredgewidth=0.4, clip_on=False, zorder=3)  # fmt: skip
 
 

@@ -17,16 +17,6 @@ if TYPE_CHECKING:  # slow to import
 COLUMN = 3.4  # width of a figure [in]
 PAGE = 7.0  # width of one across both columns [in]
 
-# Of the contexts, wherever they are shown; Paul Tol's bright scheme.
-CONTEXT_COLOURS = {
-    "none": "#bbbbbb",
-    "global": "#4477aa",
-    "local": "#ccbb44",
-    "t_label": "#228833",
-    "s_label": "#aa3377",
-}
-CONTEXT_NAMES = {"none": "none", "global": "global", "local": "local", "t_label": "T-label", "s_label": "S-label"}
-
 # Of all else; Okabe and Ito.
 ORANGE, SKY, GREEN, BLUE, VERMILION = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00"
 GREY = "#777777"

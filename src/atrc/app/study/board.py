@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.tables import format_grid
+from atrc.app.output import format_grid
 from atrc.studies.cells import Cell
 from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study

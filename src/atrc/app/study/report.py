@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
+from atrc.app.output import print_grid
 from atrc.app.study.page import Block, page_blocks, to_markdown
-from atrc.app.tables import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
 from atrc.studies.gallery import Picture, pictures

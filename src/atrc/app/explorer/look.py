@@ -14,8 +14,8 @@ from atrc.app.explorer import legends
 from atrc.app.explorer.limits import MissingError
 from atrc.contexts import get_context
 from atrc.errors import UserError
-from atrc.studies.attention import ContextMap, Inspection, region_task
-from atrc.studies.attention_figures import describe_range
+from atrc.studies.attention.figures import describe_range
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
 
 # h w photograph, y x feature grid

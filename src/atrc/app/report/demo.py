@@ -19,7 +19,7 @@ from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.loading import load

@@ -28,9 +28,9 @@ check: setup  ## formatting, lint, types, import layers, spelling
 
 # One thread a process: threads that wait for each other on busy cores cost more than they bring.
 test: setup  ## the test suite, two processes at a time; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not release" --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not release"
 
-test-all: setup  ## all tests, with those marked `release`: before a release
+test-all: setup  ## the same with the exhaustive checks before a release
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slurm: setup  ## a study on a real one-node Slurm, a job killed midway; needs root, slurm-wlm and munge

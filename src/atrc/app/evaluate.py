@@ -49,6 +49,8 @@ def score_checkpoint(
     results = evaluate(saved.build().to(place), tasks, loader, device=place)
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
+    for task, result in results.items():
+        print_classes(task, result)
     gain = compare(results, {task: result for task, (_, result) in known.items()}) if known else None
     if gain is not None:
         files = ", ".join(dict.fromkeys(str(file) for file, _ in known.values()))
@@ -60,6 +62,17 @@ def score_checkpoint(
         "protocol": protocol,
         "step": saved.step,
     }
+
+
+def print_classes(task: str, result: Result) -> None:
+    """Print the IoU of every class and its share of the valid pixels, if the task has classes."""
+    pixels = [sum(row) for row in result.confusion]
+    for (name, iou), count in zip(result.classes.items(), pixels, strict=True):
+        shown = "-" if iou is None else f"{iou:.2f} %"
+        print(
+            f"  {task} {name:20} IoU {shown:>9}  {100 * count / max(1, sum(pixels)):6.2f} % of the pixels",
+            file=sys.stderr,
+        )
 
 
 def read_baselines(

@@ -1,4 +1,4 @@
-"""One room seen by one camera: the image and every label of it."""
+"""Render a room: the image and all labels."""
 
 # h w image, r rays
 from __future__ import annotations
@@ -27,17 +27,17 @@ _SAMPLES = ((-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25))
 
 @dataclass(frozen=True)
 class View:
-    """An image with all labels, which come from the rays through the pixels' middles.
+    """An image with all labels. Labels come from the rays through the middles of the pixels.
 
     Attributes:
         semseg: Index into `CLASSES` of the profile.
-        human_parts: 0 background, else as `profiles.HUMAN_PARTS`.
+        human_parts: Index into `profiles.HUMAN_PARTS`.
         body: Index into `profiles.BODY_PARTS`, the finer parts of PASCAL-Part.
         sal: Salient things, see `labels.salient`.
         depth: Along the optical axis [m].
         normals: Unit vectors that face the camera; x right, y up, z towards the viewer.
-        edge: Boundaries between instances and between walls, floor and ceiling; one pixel thin.
-        instances: Numbers that tell instances apart; every wall, the floor and the ceiling is one.
+        edge: Boundaries between instances, one pixel thin.
+        instances: Number of the instance; every wall, the floor and the ceiling is one.
         names: Class name of every instance number.
     """
 
@@ -101,7 +101,7 @@ def _trace(scene: Scene, camera: Camera, rays: ndarray) -> Hits:
 
 @dataclass
 class _Surface:
-    """What a bundle of rays sees, through mirrors."""
+    """The surfaces that rays see, through mirrors."""
 
     points: ndarray
     normals: ndarray
@@ -125,7 +125,7 @@ def _seen(scene: Scene, camera: Camera, rays: ndarray, hits: Hits, normals: ndar
 
 
 def _reflect(scene: Scene, surface: _Surface, glass: ndarray) -> None:
-    """Let what a mirror shows take the place of the mirror."""
+    """Replace mirrors by what they reflect."""
     normals, views = surface.normals[glass], surface.views[glass]
     rays = views - 2 * (views * normals).sum(1, keepdims=True) * normals
     rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
@@ -181,7 +181,7 @@ def _image(
 
 
 def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tuple[int, int]) -> ndarray:
-    """Red, green, blue and highlight that arrive at every pixel's surface."""
+    """Return the red, green, blue and highlight at the surface of every pixel."""
     origins = surface.points + surface.normals * _OFFSET
     gloss = scene.materials[surface.part, GLOSS]
     rays, reach, light = lighting.light_rays(
@@ -198,7 +198,7 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
 
 
 def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray, " r"]:
-    """How squarely the sun meets every point: 0 unless the ray towards it leaves through a window."""
+    """Return the cosine between normal and sun; 0 unless the ray towards the sun leaves through a window."""
     sun = np.asarray(scene.sun, np.float32)
     cosine = normals @ sun
     facing = np.flatnonzero(cosine > 0)
@@ -209,7 +209,7 @@ def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray
 
 
 def _ambient(scene: Scene) -> Float[ndarray, " 3"]:
-    """Light that has bounced about: the flux of all lamps over the surface of the room, a good half absorbed."""
+    """Estimate the indirect light: the flux of all lamps over the surface of the room, half of it absorbed."""
     width, depth, height = scene.size
     surface = 2 * (width * depth + width * height + depth * height)
     total = np.full(3, 0.06)
@@ -217,12 +217,12 @@ def _ambient(scene: Scene) -> Float[ndarray, " 3"]:
         across, up = np.linalg.norm(lamp[7:10]), np.linalg.norm(lamp[10:13])
         flux = 4 * np.pi if across == 0 else 4 * np.pi * across * up
         total += flux * lamp[4:7] / surface
-    warm = np.array([1.04, 1.0, 0.95])  # walls and floors swallow blue
+    warm = np.array([1.04, 1.0, 0.95])  # walls and floors absorb blue
     return (0.5 * total * warm).astype(np.float32)
 
 
 def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[ndarray, "h w 3"]:
-    """What a camera makes of the light: white balance, exposure, tone curve, noise."""
+    """Develop the image: white balance, exposure, tone curve, noise."""
     height, width, _ = radiance.shape
     mean = radiance.reshape(-1, 3).mean(0)
     balance = (mean.mean() / np.maximum(mean, 1e-4)) ** random.uniform(0.3, 0.75) * (1 + random.normal(0, 0.02, 3))

@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from atrc_rooms.jit import jit
 from atrc_rooms.layout import Plan
+from atrc_rooms.meshes import Number
 from atrc_rooms.scene import Scene
 
 _NEAREST = 0.3  # free space around the camera [m]
@@ -48,6 +49,25 @@ class Camera:
         return self.focal * max(size)
 
 
+@dataclass(frozen=True)
+class Views:
+    """The distribution of camera poses.
+
+    Attributes:
+        height: Range [m].
+        pitch: Mean and standard deviation [deg].
+        roll: Standard deviation [deg].
+        angle: Range of the angle of view along the longer side [deg].
+        candidates: The best of so many poses is used.
+    """
+
+    height: tuple[Number, Number] = (1.2, 1.75)
+    pitch: tuple[Number, Number] = (-11, 5)
+    roll: Number = 1.2
+    angle: tuple[Number, Number] = (56, 74)
+    candidates: int = 12
+
+
 @jit
 @no_type_check
 def _rays(pixels, axes, scale, height, width, down, right):
@@ -61,11 +81,11 @@ def _rays(pixels, axes, scale, height, width, down, right):
     return out
 
 
-def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int]) -> Camera:
+def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int], views: Views) -> Camera:
     """Return the best of some random views: many things and people, and nothing that fills the view."""
     best, score = None, -np.inf
-    for _ in range(12):
-        camera = _candidate(random, plan)
+    for _ in range(views.candidates):
+        camera = _candidate(random, plan, views)
         worth = _worth(camera, scene, size)
         if worth > score:
             best, score = camera, worth
@@ -73,10 +93,12 @@ def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int]) ->
     return best
 
 
-def _candidate(random: Generator, plan: Plan) -> Camera:
+def _candidate(random: Generator, plan: Plan, views: Views) -> Camera:
     width, depth, _ = plan.size
     for _ in range(30):
-        eye = np.array([random.uniform(0.3, width - 0.3), random.uniform(0.3, depth - 0.3), random.uniform(1.2, 1.75)])
+        eye = np.array(
+            [random.uniform(0.3, width - 0.3), random.uniform(0.3, depth - 0.3), random.uniform(*views.height)]
+        )
         around = np.stack([eye - [_NEAREST, _NEAREST, 0], eye + [_NEAREST, _NEAREST, 0.2]])
         around[0, 2] = 0  # the person stands on the floor
         around = np.clip(around, 0, np.asarray(plan.size))
@@ -86,12 +108,12 @@ def _candidate(random: Generator, plan: Plan) -> Camera:
             break
     target = np.array([width, depth]) * random.uniform(0.3, 0.7, 2)
     yaw = np.arctan2(*(target - eye[:2])[::-1])
-    pitch, roll = np.radians(random.normal(-11, 5)), np.radians(random.normal(0, 1.2))
+    pitch, roll = np.radians(random.normal(*views.pitch)), np.radians(random.normal(0, views.roll))
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0])
     up = np.cross(right, forward)
     right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
-    view = np.radians(random.uniform(56, 74))
+    view = np.radians(random.uniform(*views.angle))
     return Camera(eye, np.stack([right, up, -forward]), float(0.5 / np.tan(view / 2)))
 
 

@@ -15,8 +15,8 @@ from atrc_rooms.shell import shell
 from atrc_rooms.things import Thing
 
 
-def furnish(random: Generator, with_people: bool) -> Plan:
-    """Furnish a room."""
+def furnish(random: Generator, with_people: bool, clutter: int = 1) -> Plan:
+    """Furnish a room; small things are added `clutter` times."""
     kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.33, 0.3, 0.2, 0.17]))
     width, depth = random.uniform(3.1, 5.2), random.uniform(3.0, 4.8)
     plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
@@ -26,8 +26,9 @@ def furnish(random: Generator, with_people: bool) -> Plan:
     )
     _fill(plan, style, kind)
     hang(plan, style, walls)
-    extras(plan, style)
-    dress(plan, style)
+    for _ in range(clutter):
+        extras(plan, style)
+        dress(plan, style)
     if with_people:
         populate(plan)
     return plan

@@ -13,14 +13,20 @@ _INDOOR = (
     "night stand", "lamp", "plant", "otherprop",
 )  # fmt: skip
 
-CLASSES: dict[str, tuple[str, ...]] = {"indoor": _INDOOR, "people": (*_INDOOR, "person")}
+_PEOPLE = (*_INDOOR, "person")
+CLASSES: dict[str, tuple[str, ...]] = {
+    "indoor": _INDOOR, "people": _PEOPLE, "varied": _INDOOR, "varied_people": _PEOPLE,
+}  # fmt: skip
 """Class names by profile, NYU-40 names where they fit; the index of a name is its label."""
 
+_NYUD, _PASCAL = ("semseg", "depth", "normals", "edge"), ("semseg", "human_parts", "sal", "normals", "edge")
 PROFILES: dict[str, tuple[str, ...]] = {
-    "indoor": ("semseg", "depth", "normals", "edge"),
-    "people": ("semseg", "human_parts", "sal", "normals", "edge"),
-}
-"""Tasks by profile: `indoor` has those of NYUD_MT, `people` those of PASCAL_MT."""
+    "indoor": _NYUD, "people": _PASCAL, "varied": _NYUD, "varied_people": _PASCAL,
+}  # fmt: skip
+"""Tasks by profile: those of NYUD_MT, or those of PASCAL_MT and people in the rooms."""
+
+VARIED = frozenset({"varied", "varied_people"})
+"""Profiles with the colours, lights, views and cameras of `variety`."""
 
 HUMAN_PARTS = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
 """Part names; the index of a name is its label. The neck is torso, hands and feet are lower limbs."""

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from atrc_rooms import materials
 from atrc_rooms.layout import Plan
-from atrc_rooms.meshes import rotation
+from atrc_rooms.meshes import Number, rotation
 from atrc_rooms.profiles import BODY_PARTS
 from atrc_rooms.things import Thing
 
@@ -42,6 +42,8 @@ class Scene:
         lights: One row a light: its middle, its radius, colour times power, then the two half edges of
             a pane (zero for a ball).
         sun: Direction towards the sun, if it shines in.
+        sunlight: Its colour times power.
+        ambient: Share of the light that bounces off surfaces.
     """
 
     vertices: Float[ndarray, "n 3"]
@@ -57,6 +59,8 @@ class Scene:
     sun: tuple[float, float, float] | None
     size: tuple[float, float, float]
     tracer: EmbreeScene
+    sunlight: Float[ndarray, " 3"]
+    ambient: Number = 0.5
 
     def trace(self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"]) -> Hits:
         """Return the first hits of rays with unit directions."""
@@ -100,6 +104,7 @@ def build(plan: Plan) -> Scene:
         sun=plan.sun,
         size=plan.size,
         tracer=tracer,
+        sunlight=np.array([3.4, 3.0, 2.4], np.float32),
     )
 
 

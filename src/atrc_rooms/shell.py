@@ -50,7 +50,7 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
         if not plan.at_wall(glass, wall, along, z=sill, gap=0.0, front=0.0):
             continue
         if daylight > 0.6 and random.random() < 0.6:
-            plan.sun = _sun(random, wall)
+            plan.sun = sun_through(random, wall)
         if random.random() < 0.55:
             drapes = fixtures.curtains(style, width, min(sill + height + 0.15, plan.size[2] - 0.05))
             plan.stand(drapes, wall, along)
@@ -68,7 +68,7 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
             )
 
 
-def _sun(random: Generator, wall: int) -> tuple[float, float, float]:
+def sun_through(random: Generator, wall: int) -> tuple[float, float, float]:
     """Draw the direction towards a sun that shines through the windows of a wall."""
     azimuth = np.radians(90 * wall - 90 + random.uniform(-50, 50))
     rise = np.radians(random.uniform(18, 48))

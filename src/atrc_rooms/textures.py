@@ -10,9 +10,10 @@ from atrc_rooms.jit import jit
 TEXTURES = (
     "plain", "wood", "planks", "tiles", "plaster", "weave", "stripes", "carpet", "bricks", "painting",
     "screen", "marble", "checks", "wallpaper", "outside", "leaf", "rug", "spines", "paper", "mirror",
+    "mottled",
 )  # fmt: skip
 PLAIN, WOOD, PLANKS, TILES, PLASTER, WEAVE, STRIPES, CARPET, BRICKS, PAINTING = range(10)
-SCREEN, MARBLE, CHECKS, WALLPAPER, OUTSIDE, LEAF, RUG, SPINES, PAPER, MIRROR = range(10, 20)
+SCREEN, MARBLE, CHECKS, WALLPAPER, OUTSIDE, LEAF, RUG, SPINES, PAPER, MIRROR, MOTTLED = range(10, 21)
 
 
 @jit
@@ -246,6 +247,10 @@ def _share(texture, x, y, scale, k, u, v):
         return 0.75 if 0.16 < s < 0.22 or (-0.3 < s < -0.1 and hashed(k, 1, 11) < 0.5) else 0.0
     if texture == PAPER:
         return 0.5 * noise(x * 40, y * 40, k) + 0.15 * math.sin(x * 500)
+    if texture == MOTTLED:
+        x, y = x / scale, y / scale
+        rough = 0.55 * noise(x, y, k) + 0.3 * noise(2.7 * x, 2.7 * y, k + 1) + 0.15 * noise(7 * x, 7 * y, k + 2)
+        return min(max(3 * rough - 1, 0.0), 1.0)
     return 0.0
 
 

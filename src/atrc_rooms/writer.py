@@ -1,4 +1,4 @@
-"""Write data sets of rooms in the layouts of NYUD_MT (`indoor`) and PASCAL_MT (`people`)."""
+"""Write data sets of rooms in the layouts of NYUD_MT and PASCAL_MT."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from atrc_rooms.files import nyud_files, pascal_files
 from atrc_rooms.profiles import CLASSES, PROFILES, RoomsError
 
 VERSION = 1
-FILES = {"indoor": nyud_files, "people": pascal_files}
-LISTS = {"indoor": "gt_sets", "people": "ImageSets/Context"}
+FILES = {profile: pascal_files if "sal" in tasks else nyud_files for profile, tasks in PROFILES.items()}
+LISTS = {profile: "ImageSets/Context" if "sal" in tasks else "gt_sets" for profile, tasks in PROFILES.items()}
 SPLITS = ("train", "val")  # a scene's seed is (seed, index of its split, index of the image)
 
 Job = tuple[str, int, int]  # id, index of the split, index of the image

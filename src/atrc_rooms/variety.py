@@ -71,7 +71,7 @@ def _colour(random: Generator, name: str) -> Float[ndarray, " 3"]:
 def relit(scene: Scene, random: Generator) -> Scene:
     """Light a scene by day, by its lamps or by both, in warm or cold colours, with weak or strong shadows."""
     lights, rows = scene.lights.copy(), scene.materials.copy()
-    panes = lights[:, 7:].any(1)
+    panes = np.abs(lights[:, 7:]).max(1) > 0
     mode = str(random.choice(["both", "day", "lamps"], p=[0.4, 0.35, 0.25])) if panes.any() else "lamps"
     day = 0.03 if mode == "lamps" else 10 ** random.uniform(-0.2, 0.7)
     lamps = 0.03 if mode == "day" else 1.0

@@ -62,7 +62,7 @@ class Inference:
             scales = tuple(float(word) for word in words if word != "flip")
         except ValueError:
             raise UserError(f"tta {tta}: give flip, scales, or both, such as flip,0.75,1.25") from None
-        return cls(tuple(window) if window else None, "flip" in words, scales)
+        return cls(window, "flip" in words, scales)
 
     def to_dict(self) -> dict[str, Any]:
         """Return `window` and `tta` as plain values, for a protocol."""

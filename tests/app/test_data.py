@@ -173,9 +173,9 @@ def test_images_that_splits_share_are_faults_by_name_and_by_content(tmp_path):
     report = check_data(root)
     assert report.faults == [
         "train and val: both list 'aisle_0000'",
-        "train and val: 'aisle_0002' and 'aisle_0005' are alike, pixel for pixel",
+        "train and val: 'aisle_0002' and 'aisle_0005' have identical pixels",
     ]
-    assert "train: images 'aisle_0002' and 'aisle_0003' are alike, pixel for pixel" in report.remarks
+    assert "train: images 'aisle_0002' and 'aisle_0003' have identical pixels" in report.remarks
     assert "images/: 1 file is in no split (aisle_0004)" in report.remarks
 
 
@@ -209,7 +209,7 @@ def test_a_wrong_unit_a_wrong_axis_and_lengths_are_remarked(tmp_path):
         "train, depth: 100% of the depths are not between 0.7 m and 10 m, the range of the label regions: "
         "is the unit right?",
         "train, normals: 25% of the vectors are not of length one; they were scaled to it",
-        "train, normals: 100% look away from the camera; z must point towards it: flip the sign of z",
+        "train, normals: 100% point away from the camera; z must point towards it: flip the sign of z",
         "train, edge: 100.00% of the pixels are marked",
     ]
 

@@ -15,17 +15,16 @@ from PIL import Image
 
 from atrc import sharing
 from atrc.app.data import sheet as data_sheet
-from atrc.app.legends import LINE, draw_key
-from atrc.app.predict import writer as predict_writer
-from atrc.app.predict.files import STRIP, strips, write_raw
+from atrc.app.legends import LINE, draw_legend
+from atrc.app.predict import files as predict_files
+from atrc.app.predict.files import STRIP, Writer, strips, write_raw
 from atrc.app.predict.inputs import Input, find_inputs
 from atrc.app.predict.predict import batches, run_predict
 from atrc.app.predict.predictor import Predictor, decode, non_finite
 from atrc.app.predict.report import Report
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_picture, draw_sheet
-from atrc.app.predict.video import Frame, Seen, chunks
-from atrc.app.predict.writer import Writer
+from atrc.app.predict.sheet import draw_colour, draw_sheet
+from atrc.app.predict.video import Frame, Summary, chunks
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.genotype import Genotype
@@ -112,7 +111,7 @@ def test_earlier_predictions_inside_the_folder_are_no_input(tmp_path):
     picture(tmp_path / "x.jpg")
     picture(tmp_path / "out/sheets/x.png")
     assert names([tmp_path], tmp_path / "out")[0] == ["x"]
-    with pytest.raises(UserError, match="is the folder of the pictures itself; choose another, it may be inside"):
+    with pytest.raises(UserError, match="is the folder of the images itself; choose another one, it may be inside"):
         names([tmp_path], tmp_path)
 
 
@@ -125,7 +124,7 @@ def test_a_second_run_with_the_same_patterns_predicts_the_same(tmp_path):
     assert names([out / "*/*.png"], out)[0] == ["z"]  # which was asked for
     assert names([tmp_path / "*.png"], tmp_path)[0] == ["x"]
     given = sorted(tmp_path.iterdir())  # what a shell makes of *
-    with pytest.raises(UserError, match="is the folder of the pictures itself"):
+    with pytest.raises(UserError, match="is the folder of the images itself"):
         names(given, out)
     (out / "predictions.json").touch()
     assert names(given, out) == (["y", "x"], {f"{out}/": 1})
@@ -133,7 +132,7 @@ def test_a_second_run_with_the_same_patterns_predicts_the_same(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("gone.jpg", "gone.jpg: no such file or folder"), ("*.jpg", "no such"), ("empty", "no pictures .*1 .txt")],
+    [("gone.jpg", "gone.jpg: no such file or folder"), ("*.jpg", "no such"), ("empty", "no images .*1 .txt")],
 )
 def test_nothing_to_predict_is_an_error(tmp_path, monkeypatch, given, said):
     monkeypatch.chdir(tmp_path)
@@ -141,7 +140,7 @@ def test_nothing_to_predict_is_an_error(tmp_path, monkeypatch, given, said):
     (tmp_path / "empty/notes.txt").touch()
     with pytest.raises(UserError, match=said):
         names([given])
-    with pytest.raises(UserError, match="nothing given: name pictures, folders or videos"):
+    with pytest.raises(UserError, match="nothing given: name images, folders or videos"):
         names([])
 
 
@@ -226,9 +225,9 @@ STEMS = ["animated", "large", "one", "sub/turned", "turned"]
 
 def test_every_picture_has_every_file_and_nothing_is_left_over(done):
     raw = [f"{task}/{stem}.{RAW[task]}" for task in RAW for stem in STEMS]
-    painted = [f"pictures/{task}/{stem}.png" for task in RAW for stem in STEMS]
+    coloured = [f"colour/{task}/{stem}.png" for task in RAW for stem in STEMS]
     sheets = [f"sheets/{stem}.png" for stem in STEMS]
-    assert files(done / "out") == sorted([*raw, *painted, *sheets, "predictions.json"])
+    assert files(done / "out") == sorted([*raw, *coloured, *sheets, "predictions.json"])
 
 
 def test_predictions_are_as_large_as_the_upright_picture(done):
@@ -286,7 +285,7 @@ def test_what_cannot_be_written_is_a_failure_and_a_full_disk_the_end(model, tmp_
     def full(*args):
         raise OSError(28, "No space left on device", "x.png")
 
-    monkeypatch.setattr(predict_writer, "write_raw", full)
+    monkeypatch.setattr(predict_files, "write_raw", full)
     with pytest.raises(UserError, match="x.png: No space left on device; 0 files are done"):
         run_predict(model, given, tmp_path / "out", Settings(keep="raw", device="cpu"))
 
@@ -357,17 +356,17 @@ def test_predictions_that_are_not_finite_are_told_of(diverged, tmp_path, capsys)
     assert run_predict(diverged, given, tmp_path / "out", Settings(device="cpu"))
     assert [one["non_finite"] for one in index(tmp_path / "out")["images"]] == 2 * [{"depth": 1.0, "normals": 1.0}]
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")] == [
-        f"warning: 2 of 2 files have predictions that are NaN or infinite, first {given[0]} (depth, normals), with "
-        "their shares in predictions.json; the training has diverged, or the network needs --precision 32"
+        f"warning: 2 of 2 files have predictions that are NaN or infinite, first {given[0]} (depth, normals); "
+        "predictions.json has the shares; the training has diverged, or the network needs --precision 32"
     ]
     assert np.isnan(read(tmp_path / "out/depth/a.npy")).all()  # as the network said
 
 
 def test_a_video_has_the_mean_share_of_its_frames():
-    seen, report = Seen(), Report()
+    summary, report = Summary(), Report()
     for shares in ({}, {"depth": 1.0}, {"depth": 0.5, "edge": 0.3}):
-        seen.add((2, 3), shares)
-    seen.report(Input(Path("x.mp4"), "x"), report)
+        summary.add((2, 3), shares)
+    summary.report(Input(Path("x.mp4"), "x"), report)
     assert report.done[0]["non_finite"] == pytest.approx({"depth": 0.5, "edge": 0.1})
     report.succeed(Input(Path("y.png"), "y"), (2, 3), non_finite=non_finite({"depth": torch.zeros(1, 2, 3)}))
     assert "non_finite" not in report.done[1]
@@ -445,8 +444,8 @@ def test_a_device_that_is_not_there_is_named(network):
 
 
 def test_a_name_of_a_task_leads_out_of_no_folder(tmp_path):
-    for name in ("../x", "pictures", "frames", "Sheets", "a/b"):
-        with pytest.raises(UserError, match=f"a task called '{name}' has no folder to go to"):
+    for name in ("../x", "colour", "frames", "Sheets", "a/b"):
+        with pytest.raises(UserError, match=f"the task name '{name}' cannot be a folder of predictions"):
             Writer(tmp_path / "out", [Depth(name=name)], "all")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: File exists; choose another folder"):
@@ -476,7 +475,7 @@ def test_pictures_of_any_shape_are_drawn(size):
     sheet = draw_sheet(np.zeros((*size, 3), np.uint8), TASKS, decoded)
     assert max(sheet.size) < 3000
     for task in TASKS:
-        assert max(draw_picture(task, decoded[task.name]).size) < 2500
+        assert max(draw_colour(task, decoded[task.name]).size) < 2500
 
 
 def colours(image):
@@ -484,7 +483,7 @@ def colours(image):
 
 
 def test_the_key_names_the_classes_that_occur():
-    key = draw_key(SEMSEG, np.array([[0, 2]]), 300)
+    key = draw_legend(SEMSEG, np.array([[0, 2]]), 300)
     assert tuple(SEMSEG.colours[0].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[2].tolist()) in colours(key)
     assert tuple(SEMSEG.colours[1].tolist()) not in colours(key)
@@ -502,7 +501,7 @@ def test_names_that_are_not_ascii_can_be_read(names):
             "valid": {"semseg": torch.zeros(4, 4).bool()},
         }
         sample["truth"]["semseg"] = torch.zeros(4, 4, dtype=torch.long)
-        key = draw_key(task, np.zeros((1, 1), int), 300)
+        key = draw_legend(task, np.zeros((1, 1), int), 300)
         sheet = draw_sheet(np.zeros((4, 4, 3), np.uint8), [], {}, name)
         drawn.append([np.asarray(picture) for picture in (key, sheet, data_sheet.draw_sheet([task], [sample]))])
     for one, other in zip(*drawn, strict=True):
@@ -512,7 +511,7 @@ def test_names_that_are_not_ascii_can_be_read(names):
 def test_a_key_that_is_too_long_leaves_out_the_smallest_classes():
     task = SemanticSegmentation(num_classes=40)
     decoded = np.repeat(np.arange(40), np.arange(40, 0, -1))[None]
-    whole, cut = draw_key(task, decoded, 120, lines=None), draw_key(task, decoded, 120)
+    whole, cut = draw_legend(task, decoded, 120, lines=None), draw_legend(task, decoded, 120)
     assert whole.height > cut.height == 3 * LINE
     assert tuple(task.colours[39].tolist()) in colours(whole)
     assert tuple(task.colours[39].tolist()) not in colours(cut)
@@ -521,14 +520,14 @@ def test_a_key_that_is_too_long_leaves_out_the_smallest_classes():
 
 def test_the_bar_of_depth_runs_from_the_nearest_to_the_farthest_in_its_colours():
     task = Depth()
-    row = np.asarray(draw_key(task, np.ones((2, 2), np.float32), 400))[6]
+    row = np.asarray(draw_legend(task, np.ones((2, 2), np.float32), 400))[6]
     np.testing.assert_array_equal(row[6], task.colour(np.array([[0.7]], np.float32))[0, 0])
     np.testing.assert_array_equal(row[393], task.colour(np.array([[10.0]], np.float32))[0, 0])
 
 
 def test_the_ball_of_normals_is_seen_from_the_front():
     task = SurfaceNormals()
-    key = np.asarray(draw_key(task, np.ones((3, 2, 2), np.float32), 200)).astype(int)
+    key = np.asarray(draw_legend(task, np.ones((3, 2, 2), np.float32), 200)).astype(int)
     ball = key[:, 200 // 2 - 52 : 200 // 2]  # the front is blue, above green, the right red
     assert np.abs(ball[27, 26] - (128, 128, 255)).max() < 8
     assert np.abs(ball[2, 26] - (128, 255, 128)).max() < 60
@@ -625,7 +624,7 @@ def test_a_video_that_fails_midway_leaves_the_rest_and_the_index(model, clip, tm
     content = index(tmp_path / "out")
     assert [one["name"] for one in content["images"]] == ["a"]
     assert [one["source"] for one in content["failed"]] == [str(clip)]
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"failed: {clip}: ValueError (odd); a mistake in atrc")
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"failed: {clip}: ValueError (odd); a bug in atrc")
 
 
 def test_a_disk_that_is_full_ends_all_in_a_video_too(model, clip, tmp_path, monkeypatch):

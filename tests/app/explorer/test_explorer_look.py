@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from atrc.app.explorer.examples import from_folder, rooms
-from atrc.app.explorer.held import Held
-from atrc.app.explorer.limits import Limits, MissingError
+from atrc.app.explorer.limits import Limits, LRUCache, MissingError
 from atrc.app.explorer.model import Model
 from atrc.backbones import build_backbone
 from atrc.errors import UserError
@@ -40,10 +39,10 @@ def test_pictures_are_the_painted_predictions_of_every_task(network):
         predictions = network(tensor(scene(101))[None]).predictions
     for task in TASKS:
         expected = task.colour(task.decode(predictions[task.name])[0].numpy())
-        np.testing.assert_array_equal(pixels(look.picture(task.name)), expected)
+        np.testing.assert_array_equal(pixels(look.prediction(task.name)), expected)
         assert len(np.unique(expected)) > 1
     with pytest.raises(MissingError, match="no task 'fly'; the network has semseg, depth"):
-        look.picture("fly")
+        look.prediction("fly")
 
 
 def test_attention_is_that_of_an_inspection(network):
@@ -84,7 +83,7 @@ def test_a_pixel_of_a_photograph_that_was_shrunk_is_found_on_the_small_one(netwo
     found = look.at(95, 35, "edge")["sources"]["normals"]
     levels = np.frombuffer(base64.b64decode(found["levels"]), np.uint8).reshape(6, 8)
     np.testing.assert_array_equal(levels > 0, expected > 0)
-    assert pixels(look.picture("semseg")).shape == (96, 128, 3)
+    assert pixels(look.prediction("semseg")).shape == (96, 128, 3)
     for place in ((96, 0), (0, 128), (-1, 0)):
         with pytest.raises(UserError, match="is not in the photograph of 96x128"):
             look.at(*place)
@@ -135,7 +134,7 @@ def test_what_was_let_go_of_is_made_again_and_is_the_same(network):
     explorer.look("example-1", 0)
     again = explorer.look("example-0", 0)
     assert again is not first
-    assert again.pictures == first.pictures
+    assert again.coloured == first.coloured
     assert again.at(3, 3, "semseg") == first.at(3, 3, "semseg")
 
 
@@ -154,7 +153,7 @@ def test_photographs_are_let_go_of_by_bytes_and_cannot_be_guessed(network):
 
 
 def test_held_replaces_and_counts():
-    held = Held[str, int](10)
+    held = LRUCache[str, int](10)
     held.put("a", 1, 4)
     held.put("a", 2, 6)
     held.put("b", 3, 4)

@@ -5,7 +5,7 @@ import sys
 
 ARRAYS = {"numpy", "torch"}
 MODELS = {"timm", "torch._dynamo", "torchvision"}  # torchvision imports torch._dynamo, which takes longer than torch
-HEAVY = {"embreex", "lightning", "matplotlib", "numba", "tensorboard", "torchmetrics", "trimesh"}
+HEAVY = {"atrc_rooms", "embreex", "lightning", "matplotlib", "numba", "tensorboard", "torchmetrics", "trimesh"}
 EXTRAS = {"av", "onnx", "onnxruntime", "onnxscript", "starlette", "submitit", "torchjd", "transformers", "uvicorn"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from svg import PLAIN, REGION, SOURCE, TARGET, arrow, box, page, rect, text
 
 from atrc.contexts import get_context
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 
 COLUMN, GAP = 172, 14
 WIDE = 3 * COLUMN + 4 * GAP

@@ -12,10 +12,10 @@ from PIL import Image
 from svg import INK, page, rect, text
 
 from atrc.contexts import CONTEXTS, get_context
-from atrc.data.rooms import CLASSES, View, render_room
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar
+from atrc_rooms import CLASSES, View, render_room
 
 SCENE, SIZE, STRIDE = (3, 7), (240, 320), 4
 TARGET = 42, 59  # row and column of the target pixel on the feature grid: on the armchair

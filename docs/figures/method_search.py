@@ -12,7 +12,7 @@ from torch import Tensor
 from atrc.contexts import CONTEXTS, get_context
 from atrc.genotype import Genotype
 from atrc.search.schedule import linear
-from atrc.studies.style import ink
+from atrc.studies.figures.style import ink
 from atrc.training.recipe import Recipe, SearchConfig
 
 WIDTH = 572

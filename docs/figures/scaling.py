@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from atrc.contexts import get_context
-from atrc.studies.style import PAGE, write_figure
+from atrc.studies.figures.style import PAGE, write_figure
 
 OUT = Path(__file__).parent.parent / "assets" / "benchmarks"
 MARKERS = {"global": "o", "local": "s", "t_label": "^", "s_label": "v"}

@@ -2,11 +2,9 @@ import re
 
 import numpy as np
 import pytest
-from atrc.app.report.coloured import load_photo
 from PIL import Image
 
 from atrc.app import demo
-from atrc.errors import UserError
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from atrc.app.predict.report import Report
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.sheet import draw_colour, draw_sheet
 from atrc.app.predict.video import Frame, Summary, chunks
-from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.genotype import Genotype
+from atrc.images import read_image
 from atrc.network import NetworkConfig, build_network
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
 
@@ -255,7 +255,7 @@ def test_the_index_tells_what_was_done_and_what_failed(done, model):
     assert (animated["size"], animated["note"]) == ([10, 20], "the first of several frames")
     failed = {Path(one["source"]).name: one["reason"] for one in content["failed"]}
     assert failed == {
-        "text.jpg": "not a picture that can be read; convert it to JPEG or PNG",
+        "text.jpg": "not a readable image; convert it to JPEG or PNG",
         "zero.jpg": "an empty file",
     }
 

@@ -12,7 +12,7 @@ from atrc.distillation import ATRC
 from atrc.genotype import Genotype, SearchSpace
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
 from atrc.search import Supergraph, count_cost, supergraph
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Boundaries, Depth
 
 PAGE = Path(__file__).parents[2] / "docs/extend/context.md"

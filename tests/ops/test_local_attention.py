@@ -7,13 +7,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from textbook import local_context as textbook
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from atrc.errors import UserError
 from atrc.ops import local_attention
 from atrc.ops import local_attention_native as native
-from textbook import local_context as textbook
 
 SHAPES = [(1, 1), (2, 5), (1, 9), (7, 3), (13, 18), (8, 16), (17, 33)]
 
@@ -217,7 +217,7 @@ def test_flops_are_those_of_the_matrix_products():
 
 @pytest.mark.parametrize("window", [0, -3, 4])
 def test_a_window_without_a_middle_is_refused(window):
-    with pytest.raises(UserError, match=f"window is {window}; it has to be odd"):
+    with pytest.raises(UserError, match=f"window is {window}; it must be odd"):
         local_attention(*inputs(1, 2, 2, 3, 3), window)
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
-from atrc.studies.attention import ContextMap, Inspection, region_task
-from atrc.studies.attention_figures import draw_attention
-from atrc.studies.style import styled
+from atrc.images import read_image
+from atrc.studies.attention.figures import draw_attention
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
+from atrc.studies.figures.style import styled
 from atrc.tasks import Task
 from atrc.training.loading import load
 from atrc.training.resources import find_device

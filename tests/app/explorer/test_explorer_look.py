@@ -15,7 +15,7 @@ from atrc.backbones import build_backbone
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency
 from explorer_network import GENOTYPE, TASKS, encoded, make_explorer, make_network, scene
 

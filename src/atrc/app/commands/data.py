@@ -28,7 +28,7 @@ def rooms(
         seed: Seed of all scenes.
         workers: Number of processes; one per core by default.
     """
-    from atrc.data.rooms import write_rooms
+    from atrc.app.data.rooms import write_rooms
 
     print(write_rooms(out, profile, train=train, val=val, size=size, seed=seed, workers=workers))
 

@@ -138,7 +138,7 @@ def importance(
             importance/ in the folder of a study.
     """
     from atrc.app.importance import show_importance
-    from atrc.studies.importance_runs import Settings
+    from atrc.studies.importance.runs import Settings
 
     return show_importance(runs, study, rows, baseline, Settings(permutations, seed, data, split, workers, device), out)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from atrc.app.output import PartialError
-from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.training.recipe import Recipe
 
 

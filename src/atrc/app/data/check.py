@@ -18,10 +18,10 @@ from tqdm import tqdm
 from atrc.app.data.statistics import Statistics, statistics_of
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
-from atrc.data.files import read_npy
-from atrc.data.folder import FolderDataset
+from atrc.data.folder.dataset import FolderDataset
 from atrc.data.layouts import find_layout
 from atrc.errors import UserError
+from atrc.images import read_values
 from atrc.tasks import Depth, Task
 
 NAMES = 5  # names in a remark
@@ -188,7 +188,7 @@ def _inspect_label(dataset: MultiTaskDataset, task: Task, facts: Facts) -> None:
     if not valid.any():
         facts.empty.append(task.name)
     # The benchmarks' readers take infinite depths as unknown; in own data they must be declared, or reading fails.
-    if isinstance(task, Depth) and not own and (share := float((~np.isfinite(read_npy(files[0]))).mean())):
+    if isinstance(task, Depth) and not own and (share := float((~np.isfinite(read_values(files[0]))).mean())):
         message = f"{share:.1%} of the depths are not finite; they are taken as unknown, write 0 instead"
         raise UserError(f"{files[0]}: {message}")
 

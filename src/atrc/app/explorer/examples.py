@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from atrc.app.predict.inputs import find_inputs
-from atrc.data.images import read_image
 from atrc.errors import UserError
+from atrc.images import read_image
 from atrc.tasks import HumanParts, Saliency, Task
 
 # h w image
@@ -64,6 +64,6 @@ def from_folder(folder: str, max_side: int, max_pixels: int) -> list[Example]:
 
 @cache
 def _render(profile: str, room: int) -> Pixels:
-    from atrc.data.rooms import render_room  # imports the ray tracer
+    from atrc_rooms import render_room  # imports the ray tracer
 
     return render_room(profile, (SEED, room), SIZE).image

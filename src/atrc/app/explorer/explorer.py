@@ -17,9 +17,9 @@ from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
 from atrc.app.legends import to_bytes
 from atrc.contexts import CONTEXTS, get_context
-from atrc.data.images import read_image
-from atrc.studies.attention_figures import COLOURS
-from atrc.studies.style import ink
+from atrc.images import read_image
+from atrc.studies.attention.figures import COLOURS
+from atrc.studies.figures.style import ink
 
 # h w image
 

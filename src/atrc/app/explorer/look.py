@@ -14,8 +14,8 @@ from atrc.app.explorer.limits import MissingError
 from atrc.app.legends import describe_value, present, to_bytes, to_css
 from atrc.contexts import get_context
 from atrc.errors import UserError
-from atrc.studies.attention import ContextMap, Inspection, region_task
-from atrc.studies.attention_figures import describe_range
+from atrc.studies.attention.figures import describe_range
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
 
 # h w image, y x feature grid

@@ -17,10 +17,10 @@ from atrc.app.explorer.look import Look
 from atrc.app.legends import ball, describe_legend, to_bytes
 from atrc.app.predict.predictor import Predictor
 from atrc.app.predict.settings import SIDE
-from atrc.data.images import shrunk
 from atrc.errors import UserError
+from atrc.images import shrunk
 from atrc.network import MultiTaskNetwork, Output
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
 
 # h w image, y x network's input

@@ -20,9 +20,9 @@ from atrc.app.predict.predictor import Predictor, decode, non_finite
 from atrc.app.predict.report import Report, is_full
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.sheet import draw_sheet
-from atrc.data.images import shrunk
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing
+from atrc.images import shrunk
 
 # h w frame
 

@@ -17,11 +17,11 @@ from atrc.app.output import print_grid
 from atrc.app.predict.predictor import Predictor, decode
 from atrc.app.report.curves import plot_curves
 from atrc.contexts import CONTEXTS, get_context
-from atrc.data.images import read_image
 from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
-from atrc.studies.style import ink
+from atrc.images import read_image
+from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation, Task
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.loading import load

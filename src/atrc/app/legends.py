@@ -179,7 +179,7 @@ def _draw_bar(image: Image.Image, task: Task, bar: Bar) -> None:
     draw.text((image.width / 2, BAR + 6 + LINE), bar.unit, FAINT, font(), "ma")
 
 
-def _ticks(bar: Bar, nice: Sequence[float]) -> list[float]:
+def _ticks(bar: Bar, nice: Sequence[int | float]) -> list[float]:
     """Return the ends and the middle of a linear bar; the nice numbers, times powers of ten, of a logarithmic one."""
     if not bar.logarithmic:
         return bar.ramp(3).tolist()

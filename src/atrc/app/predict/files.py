@@ -130,7 +130,8 @@ def _write_numbers(task: Task, logits: Tensor, size: Size, path: Path) -> Path:
 
 
 def _fill(task: Task, logits: Tensor, size: Size, dtype: type, convert: Callable[[Tensor], Tensor]) -> np.ndarray:
-    values, top = np.empty(size, dtype), 0
+    values: np.ndarray = np.empty(size, dtype)
+    top = 0
     for strip in strips(logits, size):
         values[top : top + strip.shape[2]] = convert(task.decode(strip)[0]).numpy()
         top += strip.shape[2]

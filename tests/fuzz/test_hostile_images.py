@@ -17,7 +17,7 @@ from atrc.data.folder import upright_size
 from atrc.data.folder_labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.images import read_image
 from atrc.errors import UserError
-from atrc.metrics.boundary.folders import read_prediction, read_truth
+from atrc.metrics.boundary.reading import read_prediction, read_truths
 
 # A program in PostScript, which Pillow would give to Ghostscript
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(hostile_canary) print\nshowpage\n%%EOF\n"
@@ -95,11 +95,11 @@ pictures = mutations.rarely(mutations.of_bytes(seeds()), bombs)
 
 
 LABELS = (
-    read_rgb, read_png, read_grey, read_normals, read_truth, read_prediction,
+    read_rgb, read_png, read_grey, read_normals, read_truths, read_prediction,
     ClassLabels("semseg", {0: 0, 3: 1}, (255,), ("a", "b")).read,
     DepthLabels("depth", 0.001, (0.0,)).read, MaskLabels("edge", None, ()).read, MaskLabels("edge", 3.0, (255,)).read,
 )  # fmt: skip
-MAPS = (read_npy, read_normals, read_truth, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
+MAPS = (read_npy, read_normals, read_truths, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
 
 
 @mutations.few

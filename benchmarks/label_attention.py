@@ -1,4 +1,4 @@
-"""Time and memory of attention to label regions, forward and backward, against PyTorch's attention pair by pair.
+"""Time and memory of attention to label regions, forward and backward, against PyTorch's attention.
 
     python benchmarks/label_attention.py [--threads N] [--clock wall|cpu] [--json PATH]
 
@@ -21,17 +21,14 @@ from torch import Tensor
 from atrc.ops import label_attention, label_attention_native
 
 HEIGHT, WIDTH = 107, 140  # the feature map of a 425 x 560 image at stride 4
-PAIRS, CHANNELS, REGIONS = 4, 33, 40  # NYUD's label classes, HRNet18's attention channels
+CHANNELS, REGIONS = 33, 40  # NYUD's label classes, HRNet18's attention channels
 BATCHES = (1, 4)
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What a module for every pair does: `scaled_dot_product_attention`, then the pairs side by side."""
-    pairs = []
-    for q, k, v in zip(query.unbind(1), key.unbind(1), value.unbind(1), strict=True):
-        attended = F.scaled_dot_product_attention(q.flatten(2).mT, k.mT, v.mT)
-        pairs.append(attended.mT.reshape(v.shape[0], -1, *q.shape[2:]))
-    return torch.stack(pairs, 1)
+    """PyTorch's `scaled_dot_product_attention`."""
+    attended = F.scaled_dot_product_attention(query.flatten(2).mT, key.mT, value.mT)
+    return attended.mT.reshape(*value.shape[:2], *query.shape[2:])
 
 
 def matmul(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -51,8 +48,8 @@ FORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"sdpa": sdpa, "m
 
 def make_steps(form: str, batch: int, height: int = HEIGHT) -> tuple[Callable[[], Tensor], Callable[[], object]]:
     """A forward pass, and a forward and backward pass, over fixed random inputs."""
-    query, grad = torch.randn(2, batch, PAIRS, CHANNELS, height, WIDTH)
-    key, value = torch.randn(2, batch, PAIRS, CHANNELS, REGIONS)
+    query, grad = torch.randn(2, batch, CHANNELS, height, WIDTH)
+    key, value = torch.randn(2, batch, CHANNELS, REGIONS)
     inputs = [x.requires_grad_() for x in (query, key, value)]
 
     def forward() -> Tensor:
@@ -101,7 +98,7 @@ def main() -> None:
     if not label_attention_native.available(torch.float32):
         raise SystemExit("no C++ compiler, so there is nothing native to measure")
 
-    sizes = f"{PAIRS} pairs, {CHANNELS} channels, {REGIONS} regions, {HEIGHT}x{WIDTH}, float32"
+    sizes = f"{CHANNELS} channels, {REGIONS} regions, {HEIGHT}x{WIDTH}, float32"
     print(f"Attention to label regions, {sizes}, forward + backward; {machine()}, {options.clock} time\n")
     print("| form | batch | ms forward | ms both | speed-up | peak MB | memory ratio |\n" + "|---" * 7 + "|")
     comparison = [row for batch in options.batches for row in compare(batch, options.repeats, CLOCKS[options.clock])]

@@ -18,10 +18,10 @@ from timing import machine
 from torch.utils.data import DataLoader
 
 from atrc.data.layouts import open_dataset
-from atrc.data.rooms import write_rooms
 from atrc.data.sample import collate
 from atrc.data.sampling import Augmented, StepSampler
 from atrc.data.transforms import training_transform
+from atrc_rooms import write_rooms
 
 SIZE, BATCH = (425, 560), 8
 

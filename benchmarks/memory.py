@@ -24,12 +24,12 @@ from atrc.app.predict.predict import run_predict
 from atrc.app.predict.settings import Settings
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
-from atrc.data.rooms import write_rooms
 from atrc.data.sample import collate
 from atrc.data.sampling import Augmented, StepSampler
 from atrc.data.transforms import training_transform
 from atrc.network import NetworkConfig, build_network
 from atrc.tasks import Task
+from atrc_rooms import write_rooms
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -2,18 +2,18 @@
 
     python benchmarks/network.py [module] [step] [scaling] [--device cpu|cuda ..] [--threads N] [--clock wall|cpu]
 
-`textbook` is the paper's equations, block by block, neighbourhoods unfolded and attention maps stored
-(tests/textbook.py); `blocks` is block by block as well, with the kernels of `atrc.ops`. Forms take turns within a
-repeat, in both orders; times are medians. Memory is the highest resident size over the size before, in a process of
-its own (Linux); on a GPU, what PyTorch allocated there. Without --device, the CPU and a GPU, if there is one, are
-measured. On a busy machine `--threads 1 --clock cpu` counts the process's own time only.
+`textbook` runs the contexts as they are written in `atrc.contexts`, neighbourhoods unfolded and attention maps stored;
+`fast` runs them with the kernels of `atrc.ops`. Forms take turns within a repeat, in both orders; times are medians.
+Memory is the highest resident size over the size before, in a process of its own (Linux); on a GPU, what PyTorch
+allocated there. Without --device, the CPU and a GPU, if there is one, are measured. On a busy machine `--threads 1
+--clock cpu` counts the process's own time only.
 """
 
 import argparse
+import contextlib
 import functools
 import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from atrc.data.nyud import nyud_tasks
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
+from atrc.ops import KERNELS
 from atrc.search import supergraph
 from atrc.training.execution import default_recompute, recompute
 from atrc.training.losses import task_losses
@@ -31,15 +32,12 @@ from atrc.training.phases.search import ContextSearch
 from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from textbook import textbook
-
 HEIGHT, WIDTH, CHANNELS = 425, 560, 67  # the paper's images; HRNet18's features
 GRID = (107, 140)
 GENOTYPE = Genotype.published("nyud_hrnet18")
 REGIONS = {"semseg": 40, "depth": 40, "normals": 40, "edge": 2}
 Clock = Callable[[], float]
-FORMS = ("textbook", "blocks", "fast")
+FORMS = ("textbook", "fast")
 STEPS = (
     "multi-task",
     "ATRC",
@@ -63,21 +61,26 @@ def make_module(
     tasks = genotype.targets
     features = {task: torch.randn(batch, CHANNELS, *grid, device=device, requires_grad=True) for task in tasks}
     logits = {task: torch.randn(batch, regions or REGIONS[task], *grid, device=device) for task in module.label_tasks}
-    run = {"textbook": functools.partial(textbook, module), "blocks": functools.partial(blocks, module)}.get(
-        form, module
-    )
     wanted = [*features.values(), *module.parameters()]
 
     def step() -> None:
-        refined = run(features, logits)
+        with kernels(form != "textbook"):
+            refined = module(features, logits)
         torch.autograd.grad(sum(x.sum() for x in refined.values()), wanted, allow_unused=True)
 
     return step
 
 
-def blocks(module: ATRC, features: dict, regions: dict) -> dict:
-    """A module for every block."""
-    return module.refine(features, module.contexts(features, regions))
+@contextlib.contextmanager
+def kernels(wanted: bool) -> Iterator[None]:
+    """Use the kernels of the contexts, or their plain form."""
+    kept = dict(KERNELS)
+    if not wanted:
+        KERNELS.clear()
+    try:
+        yield
+    finally:
+        KERNELS.update(kept)
 
 
 def make_step(form: str, batch: int, size: tuple[int, int], device: str = "cpu") -> Callable[[], None]:
@@ -88,8 +91,6 @@ def make_step(form: str, batch: int, size: tuple[int, int], device: str = "cpu")
     search = form.startswith("search")
     make = None if form == "multi-task" else supergraph(names) if search else functools.partial(ATRC, GENOTYPE)
     network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make).to(device)
-    if form == "ATRC, textbook":
-        network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
     kept = {"recompute": "network", "keep": "nothing"}.get(form.rpartition(", ")[2], default_recompute(network))
     recompute(network, kept)
     phase = ContextSearch(network, recipe) if search else TrainPhase(network, recipe)
@@ -100,7 +101,9 @@ def make_step(form: str, batch: int, size: tuple[int, int], device: str = "cpu")
 
     def step() -> None:
         phase.before(0)
-        losses = task_losses(network(image), truth, valid, tasks, lambda count: count)
+        with kernels(form != "ATRC, textbook"):
+            output = network(image)
+        losses = task_losses(output, truth, valid, tasks, lambda count: count)
         total = phase.balancing.total(losses)
         if (extra := phase.regulariser(0)) is not None:
             total = total + extra

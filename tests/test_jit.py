@@ -2,6 +2,8 @@
 
 import importlib.util
 
+import pytest
+
 from atrc.jit import jit
 
 TRIPLE = "def triple(x):\n    return 3 * x\n"
@@ -16,8 +18,9 @@ def test_what_cannot_be_kept_is_compiled_all_the_same():
     assert triple.targetoptions["nogil"]
 
 
-def test_a_kept_result_of_another_numba_is_compiled_again(tmp_path):
-    (tmp_path / "kept.py").write_text(f"from atrc.jit import jit\n\n\n@jit\n{TRIPLE}")
+@pytest.mark.parametrize("package", ["atrc", "atrc_rooms"])
+def test_a_kept_result_of_another_numba_is_compiled_again(tmp_path, package):
+    (tmp_path / "kept.py").write_text(f"from {package}.jit import jit\n\n\n@jit\n{TRIPLE}")
 
     def load():
         spec = importlib.util.spec_from_file_location("kept", tmp_path / "kept.py")

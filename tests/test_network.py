@@ -1,5 +1,3 @@
-import functools
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -10,7 +8,6 @@ from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from textbook import textbook
 
 
 def network(tasks, spec=None):
@@ -28,26 +25,22 @@ def count(module):
 
 
 # Measured on the authors' code. Parameters are those of Table 1; its MAdds, up to 3 % more, count BN and ReLU too.
-# Block by block we count the same. The fast form averages the prototypes that several targets share only once.
 @pytest.mark.parametrize(
-    ("spec", "parameters", "gmadds", "fast"),
+    ("spec", "parameters", "gmadds"),
     [
-        (None, 4_515_556, 17.48, 17.48),
-        ("global", 4_734_172, 21.18, 21.18),
-        ("local", 4_734_172, None, None),
-        ("t_label", 5_060_994, 25.17, 25.17),
-        ("s_label", 5_060_994, 25.17, 24.80),
-        ("nyud_hrnet18", 5_060_994, 25.05, 24.89),
-        ("search", 5_459_314, None, None),
+        (None, 4_515_556, 17.48),
+        ("global", 4_734_172, 21.18),
+        ("local", 4_734_172, None),
+        ("t_label", 5_060_994, 25.17),
+        ("s_label", 5_060_994, 25.17),
+        ("nyud_hrnet18", 5_060_994, 25.05),
+        ("search", 5_459_314, None),
     ],
 )
-def test_the_golden_counts_of_nyud_hold_to_the_unit(nyud_tasks, spec, parameters, gmadds, fast):
+def test_the_golden_counts_of_nyud_hold_to_the_unit(nyud_tasks, spec, parameters, gmadds):
     net = network(nyud_tasks, spec).eval()
     assert count(net) == parameters
-    if fast:
-        assert multiply_adds(net) == fast
-    if gmadds and spec:
-        net.distillation.forward = functools.partial(textbook, net.distillation)
+    if gmadds:
         assert multiply_adds(net) == gmadds
 
 
@@ -83,17 +76,6 @@ def test_odd_image_sizes_work(nyud_tasks, size):
         assert output.predictions[task.name].shape == (1, task.channels, *size)
         assert output.predictions[task.name].isfinite().all()
         assert output.features[task.name].shape[-2:] == tuple(-(-s // 4) for s in size)
-
-
-def test_the_any_size_backbone_equals_timms_own_where_timms_works():
-    import timm
-
-    ours = build_backbone("hrnet18").eval()
-    theirs = timm.create_model("hrnet_w18_small_v2", features_only=True, feature_location="", out_indices=(1, 2, 3, 4))
-    theirs.load_state_dict(ours.model.state_dict())
-    image = torch.randn(1, 3, 64, 96)
-    for mine, reference in zip(ours(image), theirs.eval()(image), strict=True):
-        torch.testing.assert_close(mine, reference)
 
 
 def test_auxiliary_predictions_send_no_gradient_into_the_backbone(nyud_tasks):

@@ -39,7 +39,7 @@ def test_every_python_snippet_of_the_readme_runs(code):
 @pytest.mark.parametrize("line", re.findall(r"^    (atrc .*)$", README.replace("\\\n", ""), re.M))
 def test_every_command_of_the_readme_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(expand(shlex.split(line)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line)[1:])).command
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)$", README, re.M))

@@ -8,9 +8,9 @@ import yaml
 
 from atrc.studies.cells import Cell
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Executor, Job, Run
+from atrc.studies.running.run import Executor, Job, Run
+from atrc.studies.running.work import run_cell
 from atrc.studies.study import Study
-from atrc.studies.work import run_cell
 
 ALONE = {"name": "One each", "single_task": True, "set": {"data.tasks": ["semseg", "depth"]}}
 SEARCHED = {"name": "ATRC / searched", "recipes": ["network/global"], "search": ["search/contexts"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from svg import PLAIN, REGION, SOURCE, TARGET, arrow, box, page, rect, text
 
-from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
+from atrc.contexts import get_context
+from atrc.studies.figures.style import ink
 
 COLUMN, GAP = 172, 14
 WIDE = 3 * COLUMN + 4 * GAP
@@ -74,7 +75,7 @@ def _attention(width: float, left: float) -> list[str]:
     ]
     w, h = (width - 36) / 2, 58
     for i, (context, (where, how)) in enumerate(ATTEND.items()):
-        colour = CONTEXT_COLOURS[context]
+        colour = get_context(context).colour
         x, y = left + 12 + i % 2 * (w + 12), 522 + i // 2 * (h + 8)
-        parts.append(box(x, y, w, h, colour, [f"{CONTEXT_NAMES[context]}: {where}", how], ink(colour)))
+        parts.append(box(x, y, w, h, colour, [f"{get_context(context).title}: {where}", how], ink(colour)))
     return parts

@@ -11,10 +11,11 @@ from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 from svg import INK, page, rect, text
 
-from atrc.data.rooms import CLASSES, View, render_room
-from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
+from atrc.contexts import CONTEXTS, get_context
+from atrc.studies.figures.style import ink
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.colours import paint_scalar
+from atrc_rooms import CLASSES, View, render_room
 
 SCENE, SIZE, STRIDE = (3, 7), (240, 320), 4
 TARGET = 42, 59  # row and column of the target pixel on the feature grid: on the armchair
@@ -30,8 +31,8 @@ def draw() -> str:
     bins = Depth().region_labels(depth).numpy()
     panels = [
         ("image", "target pixel of semseg; source task: depth", ""),
-        ("global", "all source pixels", _tint(CONTEXT_COLOURS["global"])),
-        ("local", "9x9 source pixels around it", _window(CONTEXT_COLOURS["local"])),
+        ("global", "all source pixels", _tint(get_context("global").colour)),
+        ("local", "9x9 source pixels around it", _window(get_context("local").colour)),
         ("t_label", f"prototypes of semseg regions: {len(np.unique(semseg))} in view", _classes(view, semseg)),
         ("s_label", f"prototypes of depth regions: {len(np.unique(bins))} in view", _bins(bins)),
         ("none", "nothing: the pair is cut", _tint("#ffffff", 0.75)),
@@ -46,8 +47,8 @@ def draw() -> str:
 
 
 def _panel(context: str, caption: str, overlay: str) -> str:
-    colour = CONTEXT_COLOURS.get(context, INK)
-    name = CONTEXT_NAMES.get(context, "image")
+    colour = get_context(context).colour if context in CONTEXTS else INK
+    name = get_context(context).title if context in CONTEXTS else "image"
     chip = rect(0, 2, 9 * len(name) + 16, 22, colour, "none", 'rx="5"')
     head = chip + text(8, 18, name, "bold", ink(colour)) + text(0, 40, caption, "small")
     picture = f'<use href="#{"room" if context == "image" else "grey"}"/>'
@@ -85,7 +86,7 @@ def _classes(view: View, semseg: Integer[np.ndarray, "h w"]) -> str:
     names = CLASSES["indoor"]
     colours = SemanticSegmentation(num_classes=len(names)).colours
     labels = {k: names[k].replace("_", " ") for k in np.unique(semseg)}
-    return _regions(semseg, colours, labels, CONTEXT_COLOURS["t_label"])
+    return _regions(semseg, colours, labels, get_context("t_label").colour)
 
 
 def _bins(bins: Integer[np.ndarray, "h w"]) -> str:
@@ -94,7 +95,7 @@ def _bins(bins: Integer[np.ndarray, "h w"]) -> str:
     colours = paint_scalar(shares[None], shares[every[0]], shares[every[-1]], "viridis_r")[0]
     middles = task.nearest * (task.farthest / task.nearest) ** shares
     labels = {k: f"{middles[k]:.1f} m" if k in every[::3] else "" for k in every}
-    return _regions(bins, colours, labels, CONTEXT_COLOURS["s_label"])
+    return _regions(bins, colours, labels, get_context("s_label").colour)
 
 
 def _regions(

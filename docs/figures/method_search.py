@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 
 import torch
+from atrc.search.mixture import Choice
 from svg import INK, LINE, PLAIN, SOFT, SOURCE, TARGET, arrow, box, line, page, rect, text
 from torch import Tensor
 
-from atrc.genotype import CONTEXTS, Genotype
-from atrc.search.mixture import Choice
+from atrc.contexts import CONTEXTS, get_context
+from atrc.genotype import Genotype
 from atrc.search.schedule import linear
-from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
+from atrc.studies.figures.style import ink
 from atrc.training.recipe import Recipe, SearchConfig
 
 WIDTH = 572
@@ -26,8 +27,8 @@ def draw_mixture() -> str:
     weights = _weights(choice)
     parts = [box(14, 117, 78, 48, TARGET, ["F_T"]), box(14, 197, 78, 48, SOURCE, ["F_S"])]
     for i, (context, weight) in enumerate(zip(CONTEXTS, weights, strict=True)):
-        y, colour = 16 + i * 67, CONTEXT_COLOURS[context]
-        words = [CONTEXT_NAMES[context], f"p = {EXAMPLE[i]:.2f}"]
+        y, colour = 16 + i * 67, get_context(context).colour
+        words = [get_context(context).title, f"p = {EXAMPLE[i]:.2f}"]
         parts += [
             f'<path d="M92 141C116 141 116 {y + 20} 138 {y + 20}M92 221C116 221 116 {y + 30} 138 {y + 30}" '
             f'fill="none" stroke="{LINE}"/>',
@@ -54,7 +55,7 @@ def _samples(choice: Choice, top: float) -> list[str]:
             choice.sample(noise, temperature)
             at = y
             for context, weight in zip(CONTEXTS, _weights(choice), strict=True):
-                parts.append(rect(84 + j * w, at, w - 6, 60 * weight, CONTEXT_COLOURS[context], "none"))
+                parts.append(rect(84 + j * w, at, w - 6, 60 * weight, get_context(context).colour, "none"))
                 at += 60 * weight
             parts.append(rect(84 + j * w, y, w - 6, 60, "none", LINE))
     return parts
@@ -82,7 +83,7 @@ def draw_course() -> str:
     parts += _axes(top, 190, "p of a toy block's candidates", ("0", "1"))
     for context in CONTEXTS:
         points = [(_x(i * 100 / steps), top + 190 * (1 - p[context])) for i, p in enumerate(toy)]
-        parts.append(line(points, CONTEXT_COLOURS[context], 2.5))
+        parts.append(line(points, get_context(context).colour, 2.5))
     parts += _mark(top, 190, fixed / steps, toy[min(fixed // 100 + 1, len(toy) - 1)])
     parts += [
         text(_x(0), top + 212, "step 0", "small"),
@@ -97,7 +98,7 @@ def _mark(top: float, height: float, share: float, p: dict[str, float]) -> list[
     best, y = max(p, key=lambda context: p[context]), top + height * (1 - max(p.values()))
     return [
         f'<path d="M{_x(share):.1f} {top}v{height}" stroke="{SOFT}" stroke-dasharray="4 4"/>',
-        f'<circle cx="{_x(share):.1f}" cy="{y:.1f}" r="5" fill="{CONTEXT_COLOURS[best]}" stroke="{INK}"/>',
+        f'<circle cx="{_x(share):.1f}" cy="{y:.1f}" r="5" fill="{get_context(best).colour}" stroke="{INK}"/>',
         text(_x(share) + 8, top + 18, "the best leads by 0.3: fixed for good", "small"),
     ]
 
@@ -116,8 +117,8 @@ def _legend(top: float) -> list[str]:
     for i, context in enumerate(CONTEXTS):
         x = _x(0) + i * 98
         parts += [
-            rect(x, top - 11, 14, 14, CONTEXT_COLOURS[context]),
-            text(x + 20, top + 1, CONTEXT_NAMES[context], "small"),
+            rect(x, top - 11, 14, 14, get_context(context).colour),
+            text(x + 20, top + 1, get_context(context).title, "small"),
         ]
     return parts
 
@@ -132,8 +133,8 @@ def draw_genotype() -> str:
         parts.append(text(120, 86 + i * 58, target, "end"))
         for j, source in enumerate(genotype.sources):
             context = genotype[target, source]
-            colour = CONTEXT_COLOURS[context]
-            lines = [CONTEXT_NAMES[context]]
+            colour = get_context(context).colour
+            lines = [get_context(context).title]
             parts.append(box(134 + j * cell, 56 + i * 58, cell - 6, 50, colour, lines, ink(colour)))
     return page(WIDTH, 296, "The genotype released for NYUD-v2 with HRNet18", parts)
 
@@ -142,7 +143,8 @@ def draw_logo() -> str:
     """Return the site's mark: a genotype of 3x3."""
     names = ("global", "t_label", "s_label", "s_label", "t_label", "local", "t_label", "global", "t_label")
     cells = [
-        rect(2 + i % 3 * 10, 2 + i // 3 * 10, 8, 8, CONTEXT_COLOURS[c], "none", 'rx="1.5"') for i, c in enumerate(names)
+        rect(2 + i % 3 * 10, 2 + i // 3 * 10, 8, 8, get_context(c).colour, "none", 'rx="1.5"')
+        for i, c in enumerate(names)
     ]
     paper = rect(0, 0, 32, 32, "#ffffff", "none", 'rx="5"')
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">'

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, PAGE, write_figure
+from atrc.contexts import get_context
+from atrc.studies.figures.style import PAGE, write_figure
 
 OUT = Path(__file__).parent.parent / "assets" / "benchmarks"
 MARKERS = {"global": "o", "local": "s", "t_label": "^", "s_label": "v"}
@@ -23,8 +24,8 @@ def draw(rows: list[dict]) -> Figure:
             for row in (row for row in rows if row["over"] == name):
                 power = row["time" if quantity == "s" else "memory"]
                 values = [1e3 * x if quantity == "s" else x for x in row[quantity]]
-                label = f"{CONTEXT_NAMES[row['context']]}: $n^{{{power:.2f}}}$"
-                look = {"color": CONTEXT_COLOURS[row["context"]], "marker": MARKERS[row["context"]], "markersize": 3}
+                label = f"{get_context(row['context']).title}: $n^{{{power:.2f}}}$"
+                look = {"color": get_context(row["context"]).colour, "marker": MARKERS[row["context"]], "markersize": 3}
                 axes.loglog(row["n"], values, label=label, **look)
             axes.set_xticks(row["n"], [f"{n // 1024}k" if n >= 1024 else str(n) for n in row["n"]])
             axes.minorticks_off()

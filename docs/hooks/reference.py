@@ -16,17 +16,17 @@ from typing import Any, Literal, Union, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 import atrc
-from atrc.app.cli import GROUPS, VERBS, WITH_RECIPE, make_parser
+from atrc.app.cli import COMMANDS, GROUPS, WITH_RECIPE, make_parser, with_dashes
 from atrc.training.recipe import Recipe
 
-COMMANDS, MODULES = "<!-- commands -->", re.compile(r"<!-- modules of ([\w.]+) -->")
-SHARED = ("help", "config", "print_config")  # what every verb takes
+PLACE, MODULES = "<!-- commands -->", re.compile(r"<!-- modules of ([\w.]+) -->")
+SHARED = ("help", "config", "print_config")  # every command has these
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill a page; mkdocs calls this."""
-    if COMMANDS in markdown:
-        markdown = markdown.replace(COMMANDS, commands())
+    if PLACE in markdown:
+        markdown = markdown.replace(PLACE, commands())
     return MODULES.sub(lambda found: modules(found[1]), markdown)
 
 
@@ -40,17 +40,17 @@ def modules(package: str) -> str:
 
 
 def commands() -> str:
-    """Return a section for every verb, and one for the recipe that some share."""
+    """Return a section for every command, and one for the recipe that some share."""
     parsers = make_parser()[1]
-    sections = [_verb(name, parsers[name]) for name in VERBS]
+    sections = [_command(name, parsers[name]) for name in COMMANDS]
     recipe = list(_options(parsers[WITH_RECIPE[0]], recipe=True))
-    verbs = " and ".join(f"`atrc {name}`" for name in WITH_RECIPE)
-    sections.append(f"## The recipe\n\nWhat {verbs} take, and the keys of recipe files.\n\n" + "\n\n".join(recipe))
+    users = " and ".join(f"`atrc {name}`" for name in WITH_RECIPE)
+    sections.append(f"## The recipe\n\nWhat {users} take, and the keys of recipe files.\n\n" + "\n\n".join(recipe))
     return "\n\n".join(sections)
 
 
-def _verb(name: str, parser: ArgumentParser) -> str:
-    about = (getdoc(VERBS[name]) or "").split("\n\nArgs:")[0]
+def _command(name: str, parser: ArgumentParser) -> str:
+    about = (getdoc(COMMANDS[name]) or "").split("\n\nArgs:")[0]
     places = " ".join(action.dest.upper() for action in parser._actions if not action.option_strings)
     first = (
         f"`atrc {name.split()[0]} {places}` for short." if name.split()[0] in GROUPS and name.endswith(" run") else ""
@@ -85,7 +85,7 @@ def _is_recipe(action: Action) -> bool:
 def _table(actions: list[Action]) -> str:
     rows = ["| Option | What it is |", "| --- | --- |"]
     for action in actions:
-        name = action.option_strings[0] if action.option_strings else action.dest.upper()
+        name = with_dashes(action.option_strings[0]) if action.option_strings else action.dest.upper()
         about = " ".join((action.help or "").split()).replace("|", "\\|")
         rows.append(f"| `{name}`{_kind(action)} | {about} |")
     return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""Which relational context every source-target pair uses. Needs no torch."""
+"""Which relational context every source-target pair uses. Reading and writing one needs no torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from atrc.contexts import CONTEXTS, get_context
 from atrc.errors import UserError, require_format
 from atrc.files import write_atomic
 
-CONTEXTS = ("none", "global", "local", "t_label", "s_label")  # the order is that of the published integers
 FORMAT = "atrc-genotype"
 VERSION = 1
 
@@ -45,7 +45,7 @@ class SearchSpace:
 
     def candidates(self, target: str, source: str) -> tuple[str, ...]:
         """The contexts that this pair may choose from."""
-        return tuple(c for c in CONTEXTS if not (c == "s_label" and target == source))
+        return tuple(c for c in CONTEXTS if target != source or get_context(c).regions != "source")
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Genotype:
     @property
     def label_tasks(self) -> tuple[str, ...]:
         """The tasks whose label regions some block uses; only these need an auxiliary head."""
-        used = {t for (t, _), c in self.items() if c == "t_label"}
-        used |= {s for (_, s), c in self.items() if c == "s_label"}
+        regions = [(target, source, get_context(context).regions) for (target, source), context in self.items()]
+        used = {target if of == "target" else source for target, source, of in regions if of}
         return tuple(task for task in dict.fromkeys(self.targets + self.sources) if task in used)
 
     def counts(self) -> dict[str, int]:
@@ -132,10 +132,9 @@ class Genotype:
         """Return a genotype that the authors released; `PUBLISHED` has the names."""
         if name not in PUBLISHED:
             raise UserError(f"no published genotype '{name}'; there are: {', '.join(PUBLISHED)}")
-        tasks, rows = PUBLISHED[name]
-        return cls(
-            {t: {s: CONTEXTS[i] for s, i in zip(tasks, row, strict=True)} for t, row in zip(tasks, rows, strict=True)}
-        )
+        (tasks, rows), names = PUBLISHED[name], list(CONTEXTS)
+        contexts = {t: [names[i] for i in row] for t, row in zip(tasks, rows, strict=True)}
+        return cls({target: dict(zip(tasks, row, strict=True)) for target, row in contexts.items()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Genotype:
@@ -224,12 +223,11 @@ def _parse(content: object) -> tuple[dict[str, dict[str, str]], int]:
 
 def _context_name(target: str, source: str, context: object) -> str:
     if isinstance(context, int) and not isinstance(context, bool) and 0 <= context < len(CONTEXTS):
-        return CONTEXTS[context]
+        return list(CONTEXTS)[context]
     if isinstance(context, str):
         return context
-    raise UserError(
-        f"context {context!r} of target '{target}', source '{source}': expected 0 to 4 or one of {', '.join(CONTEXTS)}"
-    )
+    choices = f"an integer from 0 to {len(CONTEXTS) - 1} or one of {', '.join(CONTEXTS)}"
+    raise UserError(f"context {context!r} of target '{target}', source '{source}': expected {choices}")
 
 
 def _check(contexts: Mapping[str, Mapping[str, str]]) -> None:

@@ -14,8 +14,8 @@ from atrc.data.images import read_image
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.studies.attention import Inspection
-from atrc.studies.attention_figures import describe_range, draw_attention, overlay
+from atrc.studies.attention.figures import describe_range, draw_attention, overlay
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Depth, HumanParts
 
 TASKS = HumanParts(), Depth(bins=4, nearest=1.0, farthest=16.0)
@@ -126,7 +126,7 @@ def test_the_overlay_is_brightest_where_the_weight_is():
     [
         (["--pixel", "[48,0]"], "--pixel [48,0] is not in {photo}, of 48x64; rows and columns count from 0"),
         (["--target", "edge"], "no target 'edge'; the network has human_parts, depth"),
-        (["--out", "x.jpg"], "--out x.jpg: the name of the picture ends in one of .png, .svg, .pdf"),
+        (["--out", "x.jpg"], "--out x.jpg: the name of the figure has to end in one of .png, .svg, .pdf"),
         (["--longest", "0"], "--longest is 0"),
         (["--out", "{photo}/x.png"], "{photo}: cannot be written"),
     ],

@@ -1,14 +1,18 @@
 import errno
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from PIL import Image
 
-from atrc.app.cli import VERBS, main
-from atrc.app.json_output import write_json
+from atrc.app.cli import COMMANDS, expand, main, make_parser
+from atrc.app.output import PartialError
+from atrc.genotype import Genotype
+from atrc.training.evaluation.evaluate import Result
 from folders import write_nyud
 
 SMALL = ["--data.crop", "[32,32]", "--data.batch_size", "4", "--optim.steps", "2", "--accelerator", "cpu"]
@@ -26,13 +30,13 @@ def fails(capsys, *arguments):
     return lines[0]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(verb, capsys):
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([*verb.split(), "--help"])
+        main([*command.split(), "--help"])
     assert stop.value.code == 0
     shown = capsys.readouterr().out
-    assert (VERBS[verb].__doc__ or "").split("\n")[0].split(":")[0][:30] in " ".join(shown.split())
+    assert (COMMANDS[command].__doc__ or "").split("\n")[0].split(":")[0][:30] in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -41,7 +45,8 @@ def test_every_verb_explains_itself(verb, capsys):
         (["fly"], "invalid choice: 'fly' (choose from 'demo'"),
         ([], "demo,rooms,data,train,search"),
         (["train", "--network.backbne", "x"], "--network.backbne x; did you mean network.backbone?"),
-        (["train", "--network.distil_at", "x"], "network.distil_at"),
+        (["train", "--network.distil-at", "x"], "network.distil_at"),
+        (["predict", "m", "x.jpg", "--max-siz", "3"], "--max-siz 3; did you mean max_side?"),
         (["train", "--optim.steps", "many"], "optim.steps\": Expected a <class 'int'>. Got value: many"),
         (
             ["train", "--config", "nothere.yaml"],
@@ -58,7 +63,7 @@ def test_every_verb_explains_itself(verb, capsys):
         (["predict", "rooms-atrc", LONG], "aaa: File name too long"),
         (["study", LONG], "aaa: File name too long"),
         (["study", "table1", "--out", "/dev/null"], "cannot write to /dev/null: File exists; choose another --out"),
-        (["resources", "--device", "warp"], "--device warp: not to be had here"),
+        (["resources", "--device", "warp"], "--device warp: not available here"),
         (["evaluate", "nothere.ckpt", "--json", "."], "--json .: a folder; name a file in it"),
         (["evaluate", "nothere.ckpt", "--json", "/dev/null/a.json"], "--json /dev/null/a.json: /dev/null is a file"),
     ],
@@ -196,8 +201,45 @@ def test_the_module_runs_and_help_is_quick_to_import():
     assert done.returncode == 0
 
 
-def test_json_makes_its_folder(tmp_path):
-    write_json({"a": 1}, str(tmp_path / "new" / "a.json"))
+def test_options_have_dashes_and_underscores_are_accepted(capsys):
+    for option in ("--max-dist", "--max_dist"):
+        parsed = make_parser()[0].parse_args(expand(["boundaries", "p", "t", option, "0.011", f"{option}=0.02"]))
+        assert parsed.boundaries.max_dist == 0.02
+    words = ["predict", "a_b", "--out", "c_d-e", "--max-side=3", "--", "--f-g"]
+    assert expand(words) == ["predict", "a_b", "--out", "c_d-e", "--max_side=3", "--", "--f-g"]
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert "--network.distil-at" in shown
+    assert not re.search(r"--[\w.]*_", shown)
+
+
+def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path, monkeypatch):
+    results = {"depth": Result("RMSE", 0.5, "m", False, 0.0)}
+    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, *, search, resume: results)
+    for rank in (0, 1):
+        monkeypatch.setattr(rank_zero_only, "rank", rank)
+        for command in ("train", "search"):
+            file, out = tmp_path / f"{command}{rank}.json", tmp_path / "run"
+            out.mkdir(exist_ok=True)
+            Genotype.uniform(("depth",), "local").save(out / "genotype.json")
+            main([command, "--out", str(out), "--json", str(file)])
+            shown = capsys.readouterr()
+            assert file.exists() == (rank == 0)
+            assert ("depth        RMSE" in shown.err) == (rank == 0)
+            assert ("local" in shown.err) == (rank == 0 and command == "search")
+        main(["train", "--json", "-"])
+        assert capsys.readouterr().out.count("RMSE") == 1 - rank
+
+
+def test_json_makes_its_folder_and_is_written_though_part_of_the_work_failed(tmp_path, monkeypatch):
+    def partial(**_):
+        raise PartialError({"a": 1})
+
+    monkeypatch.setitem(COMMANDS, "resources", partial)
+    with pytest.raises(SystemExit) as stop:
+        main(["resources", "--json", str(tmp_path / "new" / "a.json")])
+    assert stop.value.code == 1
     assert json.loads((tmp_path / "new/a.json").read_text()) == {"a": 1}
 
 
@@ -205,6 +247,6 @@ def test_an_error_of_no_file_keeps_its_traceback(monkeypatch):
     def broken(**_):
         raise OSError(errno.EINVAL, "ours")
 
-    monkeypatch.setitem(VERBS, "demo", broken)
+    monkeypatch.setitem(COMMANDS, "demo", broken)
     with pytest.raises(OSError, match="ours"):
         main(["demo"])

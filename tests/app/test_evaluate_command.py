@@ -100,11 +100,11 @@ def test_every_task_has_one_baseline(checkpoint, baseline, runs, said):
 
 def test_results_of_another_protocol_are_refused_and_every_difference_is_named(checkpoint, baseline, capsys):
     other = baseline("a", *TASKS, layout="NYUD_MT, another copy", crop=[64, 64])
-    with pytest.raises(UserError, match="measured otherwise") as error:
+    with pytest.raises(UserError, match="another protocol") as error:
         score(checkpoint, other)
     assert "layout is 'NYUD_MT, another copy' there and 'NYUD_MT" in str(error.value)
     assert "crop is [64, 64] there and [32, 32] here" in str(error.value)
-    assert "--allow_different_protocols" in str(error.value)
+    assert "--allow-different-protocols" in str(error.value)
     assert "\n" not in str(error.value)
     assert capsys.readouterr().err == ""  # before anything was evaluated
     scored = score(checkpoint, other, allow_different_protocols=True)
@@ -123,7 +123,7 @@ def test_a_task_whose_metric_had_other_settings_is_another_protocol(checkpoint, 
 def test_results_without_a_protocol_are_refused_unless_told_to(checkpoint, baseline, tmp_path):
     old = tmp_path / "old.json"
     old.write_text(json.dumps({"results": VALUES}))
-    with pytest.raises(UserError, match=r"old\.json was measured otherwise: no protocol is recorded there"):
+    with pytest.raises(UserError, match=r"old\.json has another protocol: no protocol is recorded there"):
         score(checkpoint, str(old))
     assert score(checkpoint, str(old), allow_different_protocols=True)["delta_m"] is not None
 

@@ -7,9 +7,9 @@ import pytest
 
 from atrc.app.cli import main
 from atrc.app.importance import print_row, to_csv
-from atrc.studies import importance_runs
-from atrc.studies.importance import Importance
-from atrc.studies.importance_runs import RowImportance
+from atrc.studies.importance import runs as importance_runs
+from atrc.studies.importance.runs import RowImportance
+from atrc.studies.importance.scores import Importance
 from atrc.training.evaluation.evaluate import Result
 
 RESULTS = {"semseg": Result("mIoU", 40.0, "%", True, 0.0), "depth": Result("RMSE", 0.5, "m", False, 0.0)}

@@ -387,7 +387,7 @@ def test_a_network_that_fails_on_a_batch_tries_one_by_one(model, tmp_path, monke
     run_predict(model, [str(tmp_path)], tmp_path / "out", Settings(batch=2, keep="raw", device="cpu"))
     content = json.loads((tmp_path / "out/predictions.json").read_text())
     assert [one["name"] for one in content["images"]] == ["0", "1"]
-    assert content["failed"][0]["reason"] == "the network failed (out of memory); try a smaller --max_side"
+    assert content["failed"][0]["reason"] == "the network failed (out of memory); try a smaller --max-side"
 
 
 def test_pictures_of_one_size_go_together_and_few_wait(tmp_path):
@@ -440,7 +440,7 @@ def test_settings_that_make_no_sense_are_refused(change, said):
 
 
 def test_a_device_that_is_not_there_is_named(network):
-    with pytest.raises(UserError, match="--device warp: .*; take auto, cpu, or cuda on a machine with a GPU"):
+    with pytest.raises(UserError, match="--device warp: not available here"):
         Predictor(network, "warp")
 
 

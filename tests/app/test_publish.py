@@ -101,7 +101,7 @@ def test_every_python_snippet_of_the_pages_runs(code):
 @pytest.mark.parametrize("line", re.findall(r"^(atrc (?!predict MODEL).*)$", "\n".join(PAGES.values()), re.M))
 def test_every_command_of_the_pages_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(expand(shlex.split(line)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line)[1:])).command
 
 
 def test_every_option_of_the_pages_exists():

@@ -5,9 +5,10 @@ import re
 import pytest
 
 from atrc.app.study.board import Board, describe_time, table
-from atrc.studies import progress, runner
 from atrc.studies.plan import plan
-from atrc.studies.runner import Executor, Job, Run
+from atrc.studies.running import progress
+from atrc.studies.running import run as runner
+from atrc.studies.running.run import Executor, Job, Run
 from atrc.studies.study import Study
 from tiny_study import write_study
 

@@ -4,7 +4,7 @@ import torch
 import yaml
 from PIL import Image
 
-from atrc.data.folder import FolderDataset
+from atrc.data.folder.dataset import FolderDataset
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, tasks_from_dicts, tasks_to_dicts

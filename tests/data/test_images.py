@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrc.data.files import FORMATS
 from atrc.data.images import SUFFIXES, read_image
+from atrc.data.labels import FORMATS
 from atrc.errors import UserError
 
 GRADIENT = np.stack(np.meshgrid(np.arange(6) * 40, np.arange(4) * 60, [90]), -1)[:, :, 0].astype(np.uint8)  # 4 x 6

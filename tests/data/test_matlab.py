@@ -8,10 +8,10 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 from atrc.data.pascal import CLASSES_WITH_NORMALS, PARTS, PASCALContext
-from atrc.data.rooms.files import CONTEXT_VALUES
-from atrc.data.rooms.profiles import BODY_GROUPS, BODY_PARTS, HUMAN_PARTS
 from atrc.errors import UserError
 from atrc.tasks import HumanParts
+from atrc_rooms.files import CONTEXT_VALUES
+from atrc_rooms.profiles import BODY_GROUPS, BODY_PARTS, HUMAN_PARTS
 from folders import encode_normals, struct_array
 
 H, W = 12, 16

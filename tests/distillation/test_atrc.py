@@ -2,9 +2,10 @@ import jaxtyping
 import pytest
 import torch
 
+from atrc.contexts import CONTEXTS
 from atrc.distillation import ATRC
 from atrc.errors import UserError
-from atrc.genotype import CONTEXTS, Genotype, SearchSpace
+from atrc.genotype import Genotype, SearchSpace
 
 TASKS = ("a", "b")
 B, C, H, W = 2, 8, 5, 6
@@ -16,7 +17,7 @@ def features():
 
 
 @pytest.fixture
-def regions():
+def auxiliary():
     return {"a": torch.randn(B, 3, H, W), "b": torch.randn(B, 4, H, W)}
 
 
@@ -29,28 +30,28 @@ def wake(module):
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_shapes_stay(context, features, regions):
-    refined = ATRC(Genotype.uniform(TASKS, context), C)(features, regions)
+def test_shapes_stay(context, features, auxiliary):
+    refined = ATRC(Genotype.uniform(TASKS, context), C)(features, auxiliary)
     assert {task: f.shape for task, f in refined.items()} == {task: f.shape for task, f in features.items()}
 
 
-def test_at_the_start_the_contexts_do_not_change_the_output(features, regions):
+def test_at_the_start_the_contexts_do_not_change_the_output(features, auxiliary):
     module = ATRC(Genotype.random(TASKS, 2), C, dropout=0.0)
-    before = module(features, regions)["a"]
+    before = module(features, auxiliary)["a"]
     with torch.no_grad():
         for _, block in module.blocks():
             for parameter in block.parameters():
                 parameter.normal_()
-    torch.testing.assert_close(module(features, regions)["a"], before)
+    torch.testing.assert_close(module(features, auxiliary)["a"], before)
 
 
-def test_once_awake_every_target_depends_on_every_source_it_attends_to(features, regions):
+def test_once_awake_every_target_depends_on_every_source_it_attends_to(features, auxiliary):
     genotype = Genotype({"a": {"a": "none", "b": "global"}, "b": {"a": "none", "b": "local"}})
     module = wake(ATRC(genotype, C, dropout=0.0)).eval()
-    changed = module({**features, "b": features["b"] + torch.randn(B, C, H, W)}, regions)
-    before = module(features, regions)
+    changed = module({**features, "b": features["b"] + torch.randn(B, C, H, W)}, auxiliary)
+    before = module(features, auxiliary)
     assert not torch.allclose(changed["a"], before["a"])
-    only_own = module({**features, "a": features["a"] + 1}, regions)
+    only_own = module({**features, "a": features["a"] + 1}, auxiliary)
     torch.testing.assert_close(only_own["b"], before["b"])
 
 
@@ -63,12 +64,12 @@ def test_a_target_without_contexts_passes_through_its_join_alone():
     assert [pair for pair, _ in module.blocks()] == [("b", "a")]
 
 
-def test_gradients_reach_features_and_regions(features, regions):
+def test_gradients_reach_features_and_regions(features, auxiliary):
     module = wake(ATRC(Genotype.uniform(TASKS, "t_label"), C))
-    tensors = [*features.values(), *regions.values()]
+    tensors = [*features.values(), *auxiliary.values()]
     for tensor in tensors:
         tensor.requires_grad_()
-    sum(f.square().sum() for f in module(features, regions).values()).backward()
+    sum(f.square().sum() for f in module(features, auxiliary).values()).backward()
     assert all(tensor.grad.abs().sum() > 0 for tensor in tensors)
 
 
@@ -78,13 +79,13 @@ def test_one_channel_is_enough():
     assert module({"semseg": x, "depth": x})["depth"].shape == x.shape
 
 
-def test_mistakes_are_named(features, regions):
-    with pytest.raises(UserError, match="1 channel at least"):
+def test_mistakes_are_named(features, auxiliary):
+    with pytest.raises(UserError, match="at least 1 channel"):
         ATRC(Genotype.uniform(["semseg", "depth"], "global"), channels=0)
     with pytest.raises(UserError, match="no features of task 'c'"):
         ATRC(Genotype.uniform(("a", "c"), "global"), C)(features)
-    with pytest.raises(UserError, match="label regions of 'b'; got regions of: a"):
-        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, {"a": regions["a"]})
+    with pytest.raises(UserError, match="label regions of 'b'; got auxiliary predictions of: a"):
+        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, {"a": auxiliary["a"]})
     with pytest.raises(UserError, match="needs make_block"):
         ATRC(SearchSpace(TASKS), C)
 
@@ -92,14 +93,27 @@ def test_mistakes_are_named(features, regions):
 @pytest.mark.parametrize(
     ("what", "task", "shape", "said"),
     [
-        ("features", "b", (B, C - 1, H, W), r"features of 'b' have shape \(2, 7, 5, 6\), not \(b, 8, h, w\) with"),
-        ("features", "a", (C, H, W), r"features of 'a' have shape \(8, 5, 6\), not"),
-        ("features", "b", (B, C, H, W + 1), "h and w those of the features of 'a'"),
-        ("regions", "b", (B, 4, 2 * H, 2 * W), r"regions of 'b' have shape \(2, 4, 10, 12\), not \(b, regions, h, w\)"),
+        ("features", "b", (B, C - 1, H, W), r"features of 'b' have shape \(2, 7, 5, 6\); expected \(b, 8, h, w\) with"),
+        ("features", "a", (C, H, W), r"features of 'a' have shape \(8, 5, 6\); expected"),
+        ("features", "b", (B, C, H, W + 1), "h and w as the features of 'a'"),
+        (
+            "auxiliary",
+            "b",
+            (B, 4, 2 * H, 2 * W),
+            r"auxiliary of 'b' have shape \(2, 4, 10, 12\); expected \(b, regions, h, w\)",
+        ),
     ],
 )
-def test_shapes_that_do_not_fit_are_named(features, regions, monkeypatch, what, task, shape, said):
+def test_shapes_that_do_not_fit_are_named(features, auxiliary, monkeypatch, what, task, shape, said):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is outside of tests
-    {"features": features, "regions": regions}[what][task] = torch.randn(shape)
+    {"features": features, "auxiliary": auxiliary}[what][task] = torch.randn(shape)
     with pytest.raises(UserError, match=said):
-        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, regions)
+        ATRC(Genotype.uniform(TASKS, "t_label"), C)(features, auxiliary)
+
+
+def test_refining_by_the_contexts_of_all_blocks_is_the_forward_pass(features, auxiliary):
+    module = wake(ATRC(Genotype.random(TASKS, 2), C)).eval()
+    contexts = module.contexts(features, auxiliary)
+    assert contexts.keys() == {pair for pair, _ in module.blocks()}
+    torch.testing.assert_close(module.refine(features, contexts), module(features, auxiliary))
+    assert list(module.refine({"b": features["b"]}, contexts)) == ["b"]

@@ -15,8 +15,8 @@ from PIL import Image
 from test_hostile_networks import BACKBONE, TASKS, Called, configs, documents, small_safetensors
 from test_hostile_texts import FOLDER, OWN, text
 
-from atrc.data.files import read_npy, read_png
-from atrc.data.folder import Description
+from atrc.data.folder.dataset import Description
+from atrc.data.labels import read_npy, read_png
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
 from atrc.metrics.boundary.reading import read_prediction, read_truths
@@ -153,7 +153,7 @@ def test_a_packed_checkpoint_is_not_unpacked():
     ("change", "said"),
     [
         ({"tasks": [{"kind": ["semseg"]}]}, "unknown kind of task"),
-        ({"tasks": [configs()[0]["tasks"][1]] * 33}, "33 of them, more than the 32"),
+        ({"tasks": [configs()[0]["tasks"][1]] * 33}, "33 of them; a network has at most 32"),
         (
             {"network": {"backbone": BACKBONE, "distillation": "atrc", "attention_channels": 4096}},
             "many more parameters",

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from atrc.data.files import picture_size, read_grey, read_normals, read_npy, read_png, read_rgb
-from atrc.data.folder import upright_size
-from atrc.data.folder_labels import ClassLabels, DepthLabels, MaskLabels
+from atrc.data.folder.dataset import upright_size
+from atrc.data.folder.labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.images import read_image
+from atrc.data.labels import picture_size, read_grey, read_normals, read_npy, read_png, read_rgb
 from atrc.errors import UserError
 from atrc.metrics.boundary.reading import read_prediction, read_truths
 

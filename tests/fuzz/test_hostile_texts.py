@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atrc.branching import Branching
-from atrc.data.files import read_list, rooms_settings
-from atrc.data.folder import Description
+from atrc.data.folder.dataset import Description
+from atrc.data.labels import read_list, rooms_settings
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.studies.cells import Cell

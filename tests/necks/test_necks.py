@@ -22,11 +22,11 @@ def parameters(module):
 @pytest.mark.parametrize("name", NECKS)
 def test_every_neck_gives_each_task_its_channels_at_the_finest_size(name):
     neck = build_neck(name, CHANNELS, STRIDES, TASKS)
-    shared, initial, auxiliary = neck(dict.fromkeys(("semseg", "depth"), levels()))
+    own, initial = neck(dict.fromkeys(("semseg", "depth"), levels()))
+    shared = once_each(own, join)
     assert {task: x.shape for task, x in shared.items()} == dict.fromkeys(
         ("semseg", "depth"), (2, neck.channels, *SIZES[0])
     )
-    assert auxiliary == {}
     if name != "concat":  # which has nothing to learn
         sum(x.sum() for x in [*shared.values(), *(x for some in initial.values() for x in some)]).backward()
     assert all(p.grad is not None for p in neck.parameters())
@@ -36,9 +36,9 @@ def test_every_neck_gives_each_task_its_channels_at_the_finest_size(name):
 def test_tasks_with_levels_of_their_own_see_only_these(name):
     neck = build_neck(name, CHANNELS, STRIDES, TASKS).eval()
     one, other, changed = levels(), levels(), levels()
-    before = neck({"semseg": one, "depth": other}).shared["depth"]
-    after = neck({"semseg": changed, "depth": other}).shared["depth"]
-    assert torch.equal(before, after) == (name != "fpm")  # feature propagation mixes tasks
+    before = neck({"semseg": one, "depth": other}).levels["depth"]
+    after = neck({"semseg": changed, "depth": other}).levels["depth"]
+    assert torch.equal(join(before), join(after)) == (name != "fpm")  # feature propagation mixes tasks
 
 
 def test_shared_levels_are_joined_once():
@@ -66,7 +66,7 @@ def test_the_fpm_has_the_published_parameters(channels, propagation, total, nyud
 
 
 def test_the_fpm_predicts_every_task_at_every_level():
-    _, initial, _ = FPM(CHANNELS, TASKS)(dict.fromkeys(("semseg", "depth"), levels()))
+    _, initial = FPM(CHANNELS, TASKS)(dict.fromkeys(("semseg", "depth"), levels()))
     assert [tuple(x.shape) for x in initial["semseg"]] == [(2, 5, *size) for size in SIZES]
     assert [tuple(x.shape) for x in initial["depth"]] == [(2, 1, *size) for size in SIZES]
 
@@ -74,23 +74,29 @@ def test_the_fpm_predicts_every_task_at_every_level():
 def test_propagation_runs_from_coarse_to_fine_only():
     fpm = FPM(CHANNELS, TASKS).eval()
     given = levels()
-    before, _ = fpm.task_levels(dict.fromkeys(("semseg", "depth"), given))
+    before, _ = fpm(dict.fromkeys(("semseg", "depth"), given))
     given[1] = torch.randn_like(given[1])
-    after, _ = fpm.task_levels(dict.fromkeys(("semseg", "depth"), given))
+    after, _ = fpm(dict.fromkeys(("semseg", "depth"), given))
     changed = [not torch.equal(x, y) for x, y in zip(before["depth"], after["depth"], strict=True)]
     assert changed == [True, True, False, False]
 
 
-def test_attention_over_the_tasks_adds_up_to_one():
-    block = FPM(CHANNELS, TASKS).propagation[0].eval()
+@pytest.mark.parametrize(
+    ("over", "weights"),
+    [
+        ("tasks", [0.25, 0.75, 0.5, 0.25, 0.75, 0.25, 0.5, 0.75]),  # channel i of the one task against i of the other
+        ("channels", [0.25, 0.75, 0.5, 0.5, 0.75, 0.25, 0.25, 0.75]),  # neighbours in pairs
+    ],
+)
+def test_attention_is_a_softmax_over_tasks_or_neighbouring_channels(over, weights):
+    block = FPM((4, 4), TASKS, over).propagation[0].eval()
     with torch.no_grad():
-        for p in block.attention[-1].parameters():
-            p.zero_()  # equal attention: the mean over the tasks enters the shared block
-    x = {"semseg": torch.randn(1, 16, 2, 2), "depth": torch.randn(1, 16, 2, 2)}
+        block.attention[-1].weight.zero_()
+        block.attention[-1].bias.copy_(torch.tensor([1.0, 3, 1, 1, 3, 1, 1, 3]).log())  # two tasks, four channels
     seen = []
     block.shared.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    block(x)
-    torch.testing.assert_close(seen[0], torch.cat([x["semseg"], x["depth"]], 1) / 2)
+    block({task: torch.ones(1, 4, 2, 2) for task in ("semseg", "depth")})
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx(weights)
 
 
 def test_a_basic_block_without_body_passes_what_is_positive():

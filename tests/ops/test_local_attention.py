@@ -217,7 +217,7 @@ def test_flops_are_those_of_the_matrix_products():
 
 @pytest.mark.parametrize("window", [0, -3, 4])
 def test_a_window_without_a_middle_is_refused(window):
-    with pytest.raises(UserError, match=f"window is {window}; it has to be odd"):
+    with pytest.raises(UserError, match=f"window is {window}; it must be odd"):
         local_attention(*inputs(1, 2, 2, 3, 3), window)
 
 

@@ -27,7 +27,7 @@ def test_every_python_snippet_of_the_page_runs(code):
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_of_the_page_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(expand(shlex.split(line, comments=True)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line, comments=True)[1:])).command
 
 
 def test_the_defaults_of_the_page_are_those_of_the_recipe():

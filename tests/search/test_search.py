@@ -4,10 +4,11 @@ import math
 import pytest
 import torch
 
-from atrc.contexts import ContextPooling, spatial_softmax
-from atrc.distillation import ATRC
-from atrc.genotype import CONTEXTS, Genotype
-from atrc.search import Choice, Mixture, Supergraph, supergraph
+from atrc.contexts import CONTEXTS
+from atrc.contexts.label import spatial_softmax
+from atrc.distillation import ATRC, ContextPooling, Mixture
+from atrc.genotype import Genotype
+from atrc.search import Choice, Supergraph, supergraph
 from atrc.search.schedule import linear
 
 B, C, D, R, H, W = 2, 8, 4, 3, 5, 6
@@ -19,119 +20,123 @@ def inputs():
     return target, source, spatial_softmax(torch.randn(B, R, H, W)), spatial_softmax(torch.randn(B, R, H, W))
 
 
+def mixture_of(contexts):
+    return Mixture(tuple(contexts), C, D, Choice(tuple(contexts)))
+
+
 def one_hot(mixture, context):
-    mixture.choice.weights = torch.tensor([float(c == context) for c in mixture.choice.contexts])
+    mixture.gate.weights = torch.tensor([float(c == context) for c in mixture.gate.contexts])
 
 
-@pytest.mark.parametrize("context", CONTEXTS[1:])
+@pytest.mark.parametrize("context", list(CONTEXTS)[1:])
 def test_a_one_hot_mixture_equals_the_fixed_block(context, inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture = mixture_of(CONTEXTS)
     fixed = ContextPooling(context, C, D, affine_value=False)
-    fixed.load_state_dict(mixture.candidates[context].state_dict())
+    fixed.load_state_dict(mixture.candidate(context).state_dict())
     one_hot(mixture, context)
     torch.testing.assert_close(mixture(*inputs), fixed(*inputs))
 
 
 def test_choosing_none_gives_zeros(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture = mixture_of(CONTEXTS)
     one_hot(mixture, "none")
     assert mixture(*inputs).eq(0).all()
     mixture.eval()
-    torch.nn.init.constant_(mixture.choice.alpha[:1], 0)
+    torch.nn.init.constant_(mixture.gate.alpha[:1], 0)
     with torch.no_grad():
-        mixture.choice.alpha[0] = 5
+        mixture.gate.alpha[0] = 5
     assert mixture(*inputs).eq(0).all()
     assert mixture(*inputs).shape == (B, D, H, W)
 
 
 def test_a_mixture_is_the_weighted_sum_of_its_candidates(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
-    mixture.choice.weights = torch.tensor([0.4, 0.1, 0.2, 0.0, 0.3])
-    parts = {name: block(*inputs) for name, block in mixture.candidates.items()}
+    mixture = mixture_of(CONTEXTS)
+    mixture.gate.weights = torch.tensor([0.4, 0.1, 0.2, 0.0, 0.3])
+    parts = {context: mixture.candidate(context)(*inputs) for context in list(CONTEXTS)[1:]}
     expected = 0.1 * parts["global"] + 0.2 * parts["local"] + 0.3 * parts["s_label"]
     torch.testing.assert_close(mixture(*inputs), expected)
 
 
 def test_evaluation_runs_the_most_probable_candidate_alone(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D).eval()
+    mixture = mixture_of(CONTEXTS).eval()
     with torch.no_grad():
-        mixture.choice.alpha[3] = 1
-    torch.testing.assert_close(mixture(*inputs), mixture.candidates["t_label"](*inputs))
+        mixture.gate.alpha[3] = 1
+    torch.testing.assert_close(mixture(*inputs), mixture.candidate("t_label")(*inputs))
 
 
 def test_gumbel_samples_follow_the_probabilities():
-    mixture = Mixture(Choice(("none", "global", "local")), C, D)
+    mixture = mixture_of(("none", "global", "local"))
     with torch.no_grad():
-        mixture.choice.alpha.copy_(torch.tensor([0.5, 0.3, 0.2]).log() + 1)
+        mixture.gate.alpha.copy_(torch.tensor([0.5, 0.3, 0.2]).log() + 1)
     counts = torch.zeros(3)
     g = torch.Generator().manual_seed(0)
     for _ in range(4000):
         noise = -(-torch.rand(3, generator=g).log()).log()
-        mixture.choice.sample(noise, 0.05)
-        counts[mixture.choice.weights.argmax()] += 1
+        mixture.gate.sample(noise, 0.05)
+        counts[mixture.gate.weights.argmax()] += 1
     torch.testing.assert_close(counts / 4000, torch.tensor([0.5, 0.3, 0.2]), atol=0.03, rtol=0)
 
 
 def test_low_temperature_samples_are_nearly_one_hot_and_high_ones_are_flat():
-    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture = mixture_of(CONTEXTS)
     noise = torch.tensor([0.1, 0.5, 2.0, -1.0, 0.3])
-    mixture.choice.sample(noise, 0.05)
-    assert mixture.choice.weights.max() > 0.999
-    mixture.choice.sample(noise, 1000.0)
-    torch.testing.assert_close(mixture.choice.weights, torch.full((5,), 0.2), atol=1e-3, rtol=0)
+    mixture.gate.sample(noise, 0.05)
+    assert mixture.gate.weights.max() > 0.999
+    mixture.gate.sample(noise, 1000.0)
+    torch.testing.assert_close(mixture.gate.weights, torch.full((5,), 0.2), atol=1e-3, rtol=0)
 
 
 def test_alpha_gets_gradients_from_the_sample_and_the_entropy(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
-    mixture.choice.sample(torch.randn(5), 1.0)
+    mixture = mixture_of(CONTEXTS)
+    mixture.gate.sample(torch.randn(5), 1.0)
     mixture(*inputs).square().sum().backward()
-    assert mixture.choice.alpha.grad.abs().sum() > 0
+    assert mixture.gate.alpha.grad.abs().sum() > 0
 
 
 def test_entropy_by_hand():
-    mixture = Mixture(Choice(CONTEXTS), C, D)
-    assert mixture.choice.entropy().item() == pytest.approx(math.log(5))
+    mixture = mixture_of(CONTEXTS)
+    assert mixture.gate.entropy().item() == pytest.approx(math.log(5))
     with torch.no_grad():
-        mixture.choice.alpha[0] = 100
-    assert mixture.choice.entropy().item() == pytest.approx(0, abs=1e-6)
+        mixture.gate.alpha[0] = 100
+    assert mixture.gate.entropy().item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_block_is_fixed_for_good_once_the_lead_is_large_enough(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
+def test_a_block_is_fixed_for_good_once_the_margin_is_large_enough(inputs):
+    mixture = mixture_of(CONTEXTS)
     probabilities = torch.tensor([0.1, 0.5, 0.2, 0.1, 0.1])
     with torch.no_grad():
-        mixture.choice.alpha.copy_(probabilities.log())
-    assert not mixture.choice.fix_if_decided(0.31)
-    assert mixture.choice.fix_if_decided(0.3 - 1e-6)
-    assert not mixture.choice.fix_if_decided(0.1)
-    mixture.choice.sample(torch.randn(5), 1.0)
-    torch.testing.assert_close(mixture(*inputs), mixture.candidates["global"](*inputs))
-    assert not mixture.choice.entropy().requires_grad
+        mixture.gate.alpha.copy_(probabilities.log())
+    assert not mixture.gate.fix_if_decided(0.31)
+    assert mixture.gate.fix_if_decided(0.3 - 1e-6)
+    assert not mixture.gate.fix_if_decided(0.1)
+    mixture.gate.sample(torch.randn(5), 1.0)
+    torch.testing.assert_close(mixture(*inputs), mixture.candidate("global")(*inputs))
+    assert not mixture.gate.entropy().requires_grad
 
 
 def test_a_fixed_block_runs_its_chosen_candidate_alone(inputs):
-    mixture = Mixture(Choice(CONTEXTS), C, D)
+    mixture = mixture_of(CONTEXTS)
     with torch.no_grad():
-        mixture.choice.alpha[2] = 3
-    mixture.choice.fix_if_decided(0.3)
+        mixture.gate.alpha[2] = 3
+    mixture.gate.fix_if_decided(0.3)
     ran = []
-    for name, block in mixture.candidates.items():
-        block.register_forward_hook(lambda *_, name=name: ran.append(name))
-    mixture.choice.sample(torch.randn(5), 1.0)
+    for name in list(CONTEXTS)[1:]:
+        mixture.candidate(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    mixture.gate.sample(torch.randn(5), 1.0)
     mixture(*inputs).sum().backward()
     assert ran == ["local"]
-    assert mixture.choice.alpha.grad is None
-    assert all(p.grad is None for p in mixture.candidates["global"].parameters())
+    assert mixture.gate.alpha.grad is None
+    assert all(p.grad is None for p in mixture.candidate("global").parameters())
 
 
 def test_a_loaded_choice_is_as_fixed_as_the_saved_one():
-    saved, loaded = Choice(CONTEXTS), Choice(CONTEXTS)
+    saved, loaded = Choice(tuple(CONTEXTS)), Choice(tuple(CONTEXTS))
     undecided = copy.deepcopy(saved.state_dict())
     with torch.no_grad():
         saved.alpha[2] = 9
     saved.fix_if_decided(0.3)
     loaded.load_state_dict(saved.state_dict())
-    assert loaded.decided == loaded.best == CONTEXTS[2]
+    assert loaded.decided == loaded.best == list(CONTEXTS)[2]
     loaded.load_state_dict(undecided)
     assert loaded.decided is None
     assert not loaded.fixed
@@ -161,7 +166,7 @@ def test_a_searched_supergraph_in_evaluation_equals_its_genotypes_fixed_module()
     assert genotype.step == 7
     fixed = ATRC(genotype, C).eval()
     for (pair, block), (_, mixture) in zip(fixed.blocks(), module.blocks(), strict=True):
-        block.load_state_dict(mixture.candidates[choices[pair]].state_dict(), strict=False)
+        block.load_state_dict(mixture.candidate(choices[pair]).state_dict(), strict=False)
     for name, row in fixed.rows.items():
         row.fuse.load_state_dict(module.rows[name].fuse.state_dict())
         row.join.load_state_dict(module.rows[name].join.state_dict())
@@ -172,7 +177,7 @@ def test_a_searched_supergraph_in_evaluation_equals_its_genotypes_fixed_module()
 
 
 def test_a_supergraph_can_be_copied_within_a_step(inputs):
-    choice = Choice(CONTEXTS)
+    choice = Choice(tuple(CONTEXTS))
     choice.sample(torch.zeros(len(CONTEXTS)), 1.0)
     copied = copy.deepcopy(choice)
     assert torch.equal(copied.alpha, choice.alpha)

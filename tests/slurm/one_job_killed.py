@@ -18,7 +18,7 @@ from cluster import one_node, wait_for, why_not
 
 from atrc.studies.cells import Cell
 from atrc.studies.plan import read_study
-from atrc.studies.slurm import job_file
+from atrc.studies.running.slurm import job_file
 from atrc.training.run.folder import read_table
 from folders import write_nyud
 from tiny_study import SEARCHED, write_study

@@ -158,7 +158,7 @@ def test_a_report_that_cannot_be_written_is_named(tmp_path, capsys):
 @pytest.mark.parametrize("line", re.findall(r"^(atrc .*)$", PAGE, re.M))
 def test_every_command_of_the_page_is_understood(line):
     parser, _ = make_parser()
-    assert parser.parse_args(expand(shlex.split(line, comments=True)[1:])).verb
+    assert parser.parse_args(expand(shlex.split(line, comments=True)[1:])).command
 
 
 def test_the_page_names_every_file():

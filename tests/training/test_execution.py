@@ -13,7 +13,7 @@ from atrc.app.cli import main
 from atrc.backbones import build_backbone
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
-from atrc.network import MultiTaskNetwork
+from atrc.network import MultiTaskNetwork, build_network
 from atrc.search import Supergraph, supergraph
 from atrc.training.execution import arrange, default_recompute, parts, recompute
 from atrc.training.loop import fit
@@ -94,6 +94,22 @@ def test_evaluation_and_no_grad_do_not_recompute(nyud_tasks):
         torch.testing.assert_close(network(image).predictions["semseg"], expected, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("distil_at", ["finest", "all"])
+def test_recomputation_runs_every_target_of_every_level_twice(nyud_tasks, distil_at):
+    tasks = nyud_tasks[1:3]
+    genotype = Genotype.random([task.name for task in tasks], 3)
+    config = NetworkConfig("timm:test_resnet", neck="fpm", distillation="atrc", distil_at=distil_at)
+    network = build_network(config, tasks, genotype)
+    rows = list(network.distillation.parts())
+    assert len(rows) == 2 * (len(network.neck.level_channels) if distil_at == "all" else 1)
+    calls = []
+    for row in rows:
+        row.join.register_forward_pre_hook(lambda module, _: calls.append(module))
+    recompute(network, "distillation")
+    sum(x.square().mean() for x in network(torch.rand(2, 3, 64, 64)).predictions.values()).backward()
+    assert len(calls) == 2 * len(rows)
+
+
 @pytest.mark.parametrize("backbone", ["hrnet18", "resnet50", "swin_tiny", "convnext_tiny", "dinov3_small"])
 def test_the_parts_hold_nearly_all_parameters_and_none_twice(nyud_tasks, backbone):
     network = make(nyud_tasks[1:2], backbone)
@@ -139,7 +155,7 @@ def test_a_run_that_recomputes_or_has_channels_last_is_the_same_run(tmp_path, ny
 WHOLE_GRAPH = """
 import torch
 from atrc.data.nyud import nyud_tasks
-from atrc.network import MultiTaskNetwork
+from atrc.network import MultiTaskNetwork, build_network
 from atrc.backbones import build_backbone
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype

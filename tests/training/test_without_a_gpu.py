@@ -12,8 +12,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from atrc.backbones import build_backbone
+from atrc.contexts import CONTEXTS
 from atrc.distillation import ATRC
-from atrc.genotype import CONTEXTS, Genotype
+from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.training.distributed import processes

@@ -27,9 +27,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 import atrc.app.evaluate
 import atrc.training.loop  # noqa: F401  # here, not in every process
-from atrc.data.rooms import render_room
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import plain, read_table
+from atrc_rooms import render_room
 from forks import fork, kill, wait
 
 ROOMS = ["--train", "6", "--val", "3", "--size", "[48,64]", "--workers", "1"]

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from atrc.contexts.maps import ContextMap
 from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
-from atrc.studies.attention import Inspection, region_task
-from atrc.studies.attention_figures import draw_attention
-from atrc.studies.style import styled
+from atrc.studies.attention.figures import draw_attention
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
+from atrc.studies.figures.style import styled
 from atrc.tasks import Task
 from atrc.training.loading import load
+from atrc.training.resources import find_device
 
 # h w image
 
@@ -36,26 +36,21 @@ def show_attention(
     out: Path,
     raw: Path | None,
     longest: int,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Draw the attention maps of one pixel; return what it attends to as plain values.
 
-    Args:
-        model: A run, a checkpoint or a saved network.
-        image: A photograph.
-        targets: The tasks that attend; all if there are none.
-        pixel: Row and column in the upright photograph [px]; its centre if None.
-        out: The picture to write.
-        raw: Also write the maps to this folder, as NPY.
-        longest: Longer side that the photograph is reduced to at most [px].
+    The arguments are the options of `atrc attention`; no targets are all targets.
 
     Raises:
-        UserError: Something cannot be read, used or written.
+        UserError: A file cannot be read or written, or an option does not fit the network or the image.
     """
     if out.suffix not in FORMATS:
-        raise UserError(f"--out {out}: the name of the picture ends in one of {', '.join(FORMATS)}")
+        raise UserError(f"--out {out}: the name of the figure has to end in one of {', '.join(FORMATS)}")
     photo, (row, column) = load_pixel(image, pixel, longest)
-    network = load(model)
-    inspection = Inspection(network, torch.from_numpy(photo.transpose(2, 0, 1).copy()).float() / 255)
+    place = find_device(device)
+    tensor = torch.from_numpy(photo.transpose(2, 0, 1).copy()).to(place).float() / 255
+    inspection = Inspection(load(model).to(place), tensor)
     maps = {target: inspection.maps(target, row, column) for target in targets or inspection.targets}
     found = describe(inspection, maps, (row, column))
     try:

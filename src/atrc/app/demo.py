@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from atrc.app.data.rooms import write_rooms
 from atrc.app.evaluate import compare
 from atrc.app.report.demo import Row, print_table, write_report
-from atrc.data.files import read_rgb
+from atrc.data.labels import read_rgb
 from atrc.data.layouts import open_dataset
-from atrc.data.rooms import write_rooms
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.training.evaluation.evaluate import Result, constant_results, evaluation_loader

@@ -1,4 +1,4 @@
-"""Scoring what exists already: checkpoints, alone and against baselines."""
+"""`atrc evaluate`: the metrics of a checkpoint, and Delta_m against a baseline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
+from atrc.training.resources import find_device
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 
@@ -21,27 +22,20 @@ def score_checkpoint(
     baseline: str | Sequence[str] | None,
     split: str,
     workers: int,
-    *,
+    device: str = "auto",
     allow_different_protocols: bool = False,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint and print its metrics.
-
-    Args:
-        checkpoint: A checkpoint, or a run's folder.
-        data: Data set folder; the one it was trained on if None.
-        baseline: Results to compare with, of one run or of several single-task runs.
-        split: Split to score.
-        workers: Loader processes.
-        allow_different_protocols: Compare with results that were measured otherwise.
+    """Evaluate a checkpoint and print its metrics. The arguments are the options of `atrc evaluate`.
 
     Returns:
         For JSON: `results`, task -> metric, value (null without a valid pixel), unit, higher_is_better and non_finite
         (share of the valid pixels without a finite prediction); `delta_m` [%], null without a baseline; `baseline`,
-        task -> the file that it is from and its value; `protocol`, see `describe_protocol`; `step` of the training.
+        task -> file and value; `protocol`, see `describe_protocol`; `step` of the training.
 
     Raises:
-        UserError: The data are not those of the checkpoint, or the baseline cannot be compared with.
+        UserError: The data do not fit the checkpoint, or the baseline cannot be compared.
     """
+    place = find_device(device)
     saved = Checkpoint.load(checkpoint_path(checkpoint))
     tasks = saved.read_tasks()
     dataset = open_dataset(data or saved.recipe["data"]["root"], split, [task.name for task in tasks])
@@ -49,10 +43,10 @@ def score_checkpoint(
     crop = tuple(saved.recipe["data"]["crop"])
     rule = checkpoint_rule(saved.step, saved.recipe["optim"]["steps"])
     protocol = describe_protocol(dataset, tasks, crop, rule)
-    # Before the evaluation, which may take long: what cannot be compared is refused at once.
+    # Before the evaluation, which may take long: refuse at once what cannot be compared.
     known = read_baselines(baseline, protocol, allow_different_protocols)
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
-    results = evaluate(saved.build(), tasks, loader)
+    results = evaluate(saved.build().to(place), tasks, loader, device=place)
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
     gain = compare(results, {task: result for task, (_, result) in known.items()}) if known else None
@@ -71,10 +65,10 @@ def score_checkpoint(
 def read_baselines(
     paths: str | Sequence[str] | None, protocol: Protocol, allow_different_protocols: bool = False
 ) -> dict[str, tuple[Path, Result]]:
-    """Read the results of the protocol's tasks from one run or several, each task from one.
+    """Read the results of the protocol's tasks from one run or several; each task has to be in exactly one.
 
     Raises:
-        UserError: A task is in none or in two of them, or one was measured by another protocol.
+        UserError: A task is missing or given twice, or was measured by another protocol.
     """
     files = [Path(path) for path in ([paths] if isinstance(paths, str) else paths or ())]
     found: dict[str, tuple[Path, Result]] = {}
@@ -91,7 +85,7 @@ def read_baselines(
         raise UserError(f"--baseline: no result for {', '.join(missing)} in {', '.join(map(str, files))}; add its run")
     values = {task: result for task, (_, result) in found.items()}
     if files:
-        compare(values, values)  # raises where no gain can be relative to them
+        compare(values, values)  # raises if no gain can be relative to them
     return found
 
 
@@ -106,9 +100,9 @@ def compare(results: dict[str, Result], baseline: dict[str, Result]) -> float:
 
 def _require_protocol(file: Path, differences: list[str], allowed: bool) -> None:
     if differences and allowed:
-        print(f"warning: {file} was measured otherwise: {'; '.join(differences)}", file=sys.stderr)
+        print(f"warning: {file} has another protocol: {'; '.join(differences)}", file=sys.stderr)
     elif differences:
         raise UserError(
-            f"{file} was measured otherwise: {'; '.join(differences)}; "
-            "evaluate both alike, or compare all the same with --allow_different_protocols"
+            f"{file} has another protocol: {'; '.join(differences)}; "
+            "evaluate both in the same way, or compare them with --allow-different-protocols"
         )

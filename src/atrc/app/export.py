@@ -16,12 +16,12 @@ from PIL import Image
 from torch import Tensor
 
 from atrc.data.images import read_image
-from atrc.data.rooms import render_room
 from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
 from atrc.sharing.export import SMALLEST, Predict, export_network, format_of
 from atrc.tasks import Task
 from atrc.training.loading import load
+from atrc_rooms import render_room
 
 # b batch, c channels of the prediction, h w image
 

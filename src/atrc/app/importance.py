@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from atrc.app.evaluate import read_baselines
-from atrc.app.tables import print_grid
+from atrc.app.output import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
-from atrc.studies.importance_figures import describe_contexts, draw_importance, draw_reliability
-from atrc.studies.importance_runs import RowImportance, Settings, measure_run, measure_study
+from atrc.studies.figures.style import write_figure
+from atrc.studies.importance.figures import describe_contexts, draw_importance, draw_reliability
+from atrc.studies.importance.runs import RowImportance, Settings, measure_run, measure_study
 from atrc.studies.plan import slug
-from atrc.studies.style import write_figure
 
 Baseline = str | Sequence[str] | None
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from atrc.app.tables import print_grid
+from atrc.app.output import print_grid
 from atrc.errors import UserError
 from atrc.studies.resources import Cost, measure_row
 from atrc.studies.study import Study
-from atrc.training.resources import require_device
+from atrc.training.resources import find_device
 
 HEAD = (
     ("", "params", "paper", "MAdds", "paper", "latency"),
@@ -25,7 +25,7 @@ def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict
     """Measure and print the rows of studies, one table for each; return the rows as plain values."""
     if repeats < 0:
         raise UserError(f"repeats is {repeats}; it has to be 0 or more")
-    require_device(device)
+    device = str(find_device(device))
     studies = [Study.load(name) for name in names]
     costs: list[Cost] = []
     bar = tqdm(total=sum(len(study.rows) for study in studies), unit="row", disable=None, leave=False)

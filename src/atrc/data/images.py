@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from atrc.data.files import DEEP_MODES, known_formats, quiet
+from atrc.data.labels import DEEP_MODES, known_formats, quiet
 from atrc.errors import UserError, first_line
 
 # h w image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
-from atrc.data.folder import FILE, FolderDataset
+from atrc.data.folder.dataset import FILE, FolderDataset
 from atrc.data.nyud import NYUD
 from atrc.data.pascal import PASCALContext
 from atrc.errors import UserError

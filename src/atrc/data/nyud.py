@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels
-from atrc.data.files import (
+from atrc.data.labels import (
     common_size,
     name_layout,
     read_grey,

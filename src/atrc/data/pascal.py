@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from scipy import ndimage
 
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels
-from atrc.data.files import (
+from atrc.data.labels import (
     name_layout,
     picture_size,
     read_grey,

@@ -1,25 +1,29 @@
-"""ATRC: refine each task's features by every task's features, each pair in its own relational context."""
+"""ATRC: refine the features of each task by those of all tasks, each pair in its own relational context.
+
+Read `ATRC.forward`, `Row.forward` and `ContextPooling.forward`; then Eq. 3 in `contexts/global_.py`, Eq. 4 in
+`contexts/local.py`, Eq. 5 and 2 in `contexts/label.py`.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.contexts import ContextPooling, Pooled, Term, pool, pool_regions, spatial_softmax
-from atrc.contexts.joint import Prototypes
-from atrc.contexts.projection import join
-from atrc.distillation.base import Distillation
+from atrc.contexts import get_context
+from atrc.contexts.label import spatial_softmax
+from atrc.distillation.base import Distillation, in_order, projection
 from atrc.errors import UserError
 from atrc.genotype import Genotype, SearchSpace
+from atrc.ops import KERNELS
 
-# b batch, c feature channels, d attention channels, r label regions, h w feature grid
+# b batch, c feature channels, d attention channels, h w feature grid, t / s target / source label regions
 
 MakeBlock = Callable[[str, str], nn.Module | None]
+Features = Mapping[str, Float[Tensor, "b c h w"]]
+Densities = Mapping[str, Float[Tensor, "b _ h w"]]
 
 
 class ATRC(Distillation):
@@ -46,206 +50,152 @@ class ATRC(Distillation):
         make_block: MakeBlock | None = None,
         dropout: float = 0.05,
     ) -> None:
-        """Make the blocks of a genotype, or whatever `make_block` makes of each pair.
+        """Make the blocks of a genotype, or those that `make_block` returns.
 
         Args:
-            genotype: The context of every pair; a search gives its `SearchSpace` instead.
-            channels: Channels c of every task's features.
-            attention_channels: Channels d inside the blocks; half of `channels` if not given.
-            make_block: `(target, source) -> block`, None for no block. By default the genotype's contexts.
+            genotype: The context of every pair. A search gives its `SearchSpace`.
+            channels: Channels c of the features of every task.
+            attention_channels: Channels d inside the blocks; by default half of `channels`.
+            make_block: `(target, source) -> block`, None for no block. By default the contexts of the genotype.
             dropout: Probability of Dropout2d on the refined features.
 
         Raises:
             UserError: A search space without `make_block`, or no channels.
         """
         super().__init__()
-        self.genotype, self.channels = genotype, channels
-        self.label_tasks = genotype.label_tasks
-        attention_channels = attention_channels or max(1, channels // 2)
-        if min(channels, attention_channels) < 1:
-            raise UserError(f"ATRC needs 1 channel at least, not {channels} and {attention_channels} of attention")
-        make_block = make_block or _fixed_blocks(genotype, channels, attention_channels)
-        rows = {}
+        d = attention_channels or max(1, channels // 2)
+        if min(channels, d) < 1:
+            raise UserError(f"ATRC needs at least 1 channel, not {channels} with {d} for attention")
+        self.genotype, self.channels, self.label_tasks = genotype, channels, genotype.label_tasks
+        make_block = make_block or _fixed_blocks(genotype, channels, d)
+        self.rows: Mapping[str, Row] = nn.ModuleDict()  # type: ignore[assignment]
         for target in genotype.targets:
             blocks = {source: make_block(target, source) for source in genotype.sources}
-            kept = {source: block for source, block in blocks.items() if block is not None}
-            rows[target] = _Row(kept, channels, attention_channels, dropout)
-        self.rows: Mapping[str, _Row] = nn.ModuleDict(rows)  # type: ignore[assignment]
+            self.rows[target] = Row(target, {s: b for s, b in blocks.items() if b is not None}, channels, d, dropout)  # type: ignore[index]
 
-    def blocks(self) -> Iterator[tuple[tuple[str, str], nn.Module]]:
-        """Yield ((target, source), block) for every pair that has a block."""
-        for target, row in self.rows.items():
-            for source, block in row.blocks.items():
-                yield (target, source), block
-
-    def forward(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
-    ) -> dict[str, Float[Tensor, "b c h w"]]:
+    def forward(self, features: Features, auxiliary: Densities | None = None) -> dict[str, Float[Tensor, "b c h w"]]:
         """Refine the features of every target.
 
         Args:
             features: F_n of every task.
-            regions: Logits over the label regions of the tasks in `genotype.label_tasks`: A_n.
+            auxiliary: A_n of the tasks in `label_tasks`: logits over their label regions.
 
         Raises:
-            UserError: Features or regions of a task are missing, or their shapes do not fit.
+            UserError: Features or auxiliary predictions of a task are missing, or their shapes do not match.
         """
-        densities = self._densities(features, regions)
-        terms = {target: self._terms(target) for target in self.rows}
-        means = pool_regions(itertools.chain(*terms.values()), features, densities)
-        return {target: self.refine_target(target, terms[target], features, densities, means) for target in self.rows}
+        densities = self.densities(features, auxiliary)
+        return {target: row(features, densities) for target, row in self.rows.items()}
 
-    def refine_target(
-        self,
-        target: str,
-        terms: Sequence[Term],
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        densities: Mapping[str, Float[Tensor, "b _ h w"]],
-        means: Prototypes,
-    ) -> Float[Tensor, "b c h w"]:
-        """Refine one target; between the targets of a forward pass nothing goes but the arguments.
-
-        Args:
-            target: Task.
-            terms: Its context pooling blocks in use.
-            features: F_n of every task.
-            densities: Of the label regions of the tasks that have them.
-            means: Prototypes of the label regions, pooled once for all targets.
-        """
-        return self.rows[target](target, features, densities, pool(features[target], terms, features, means))
+    def densities(self, features: Features, auxiliary: Densities | None = None) -> dict[str, Float[Tensor, "b _ h w"]]:
+        """Return the spatial densities of the label regions. Source: Sec. 3.2.3."""
+        _check(self, features, auxiliary or {})
+        return {task: spatial_softmax(logits) for task, logits in (auxiliary or {}).items()}
 
     def contexts(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        self, features: Features, auxiliary: Densities | None = None
     ) -> dict[tuple[str, str], Float[Tensor, "b d h w"]]:
-        """Return what every block gives, by (target, source); for studies of single blocks.
-
-        Args:
-            features: As for the forward pass.
-            regions: Likewise.
-        """
-        densities = self._densities(features, regions)
-        return {
-            (target, source): block(features[target], features[source], densities.get(target), densities.get(source))
-            for (target, source), block in self.blocks()
-        }
+        """Return the context of every (target, source) that has a block. Arguments are those of `forward`."""
+        densities = self.densities(features, auxiliary)
+        rows = {target: row.contexts(features, densities) for target, row in self.rows.items()}
+        return {(target, source): context for target, row in rows.items() for source, context in row.items()}
 
     def refine(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        contexts: Mapping[tuple[str, str], Float[Tensor, "b d h w"]],
+        self, features: Features, contexts: Mapping[tuple[str, str], Float[Tensor, "b d h w"]]
     ) -> dict[str, Float[Tensor, "b c h w"]]:
-        """Refine by the given contexts: `refine(features, contexts(features, regions))` is the forward pass.
+        """Refine the features of some targets by given contexts; `forward` is this with `contexts`."""
+        rows = {target: self.rows[target] for target in features}
+        return {t: row.refine(features[t], {s: contexts[t, s] for s in row.blocks}) for t, row in rows.items()}
 
-        Args:
-            features: F_n of every target that has contexts.
-            contexts: The contexts of all blocks of a target; targets without are left out.
-        """
-        return {
-            target: row.refine(features[target], [contexts[target, source] for source in row.blocks])
-            for target, row in self.rows.items()
-            if all((target, source) in contexts for source in row.blocks)
-        }
+    def blocks(self) -> Iterator[tuple[tuple[str, str], nn.Module]]:
+        """Yield ((target, source), block) for every pair that has a block."""
+        return (((target, source), block) for target, row in self.rows.items() for source, block in row.blocks.items())
 
-    def _densities(
-        self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor] | None
-    ) -> dict[str, Float[Tensor, "b _ h w"]]:
-        """Return where in the image the label regions are."""
-        self._check(features, regions or {})
-        return {task: spatial_softmax(logits) for task, logits in (regions or {}).items()}
-
-    def _terms(self, target: str) -> list[Term]:
-        """List a target's context pooling blocks in use; a block made of several says which by `terms()`."""
-        terms = []
-        for source, block in self.rows[target].blocks.items():
-            parts = [(block, None)] if isinstance(block, ContextPooling) else getattr(block, "terms", list)()
-            terms += [Term(target, source, part, weight) for part, weight in parts]
-        return terms
-
-    def _check(self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
-        for task in (*self.genotype.targets, *self.genotype.sources):
-            if task not in features:
-                raise UserError(f"no features of task '{task}'; got {', '.join(features)}")
-        for task in self.label_tasks:
-            if task not in regions:
-                given = ", ".join(regions) or "none"
-                raise UserError(f"the genotype uses the label regions of '{task}'; got regions of: {given}")
-        self._check_shapes(features, regions)
-
-    def _check_shapes(self, features: Mapping[str, Tensor], regions: Mapping[str, Tensor]) -> None:
-        first = self.genotype.targets[0]
-        given = (*self.genotype.targets, *self.genotype.sources)
-        asked: list[tuple[str, str, Tensor, int | None]]
-        asked = [("features", task, features[task], self.channels) for task in given]
-        asked += [("regions", task, regions[task], None) for task in self.label_tasks]
-        b, _, *grid = features[first].shape
-        for what, task, x, channels in asked:
-            if x.dim() != 4 or channels not in (None, x.shape[1]) or (x.shape[0], *x.shape[2:]) != (b, *grid):
-                wanted = f"(b, {channels or 'regions'}, h, w) with b, h and w those of the features of '{first}'"
-                raise UserError(f"{what} of '{task}' have shape {tuple(x.shape)}, not {wanted}")
+    def parts(self) -> Iterator[nn.Module]:
+        """Yield the rows: recomputation keeps one target at a time."""
+        yield from self.rows.values()
 
 
-class _Row(nn.Module):
-    """All blocks of one target, their fusion, and the join with the target's own features."""
+class Row(nn.Module):
+    """All blocks of one target, their fusion, and the join with the features of the target. Source: Fig. 2."""
 
-    blocks: nn.ModuleDict
-    fuse: nn.Sequential
-    join: nn.Sequential
-
-    def __init__(self, blocks: Mapping[str, nn.Module], c: int, d: int, dropout: float) -> None:
+    def __init__(self, target: str, blocks: Mapping[str, nn.Module], c: int, d: int, dropout: float) -> None:
         super().__init__()
-        self.blocks = nn.ModuleDict(blocks)
+        self.target, self.blocks = target, nn.ModuleDict(blocks)
+        joined = 2 * c if blocks else c
         if blocks:
             norm = nn.BatchNorm2d(c)
-            nn.init.zeros_(norm.weight)  # refinement starts at nothing and grows
+            nn.init.zeros_(norm.weight)  # refinement starts at 0 and grows
             self.fuse = nn.Sequential(nn.Conv2d(len(blocks) * d, c, 1, bias=False), norm)
-        joined = 2 * c if blocks else c
         self.join = nn.Sequential(
             nn.Conv2d(joined, c, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU(), nn.Dropout2d(dropout)
         )
 
-    def forward(
-        self,
-        target: str,
-        features: Mapping[str, Tensor],
-        densities: Mapping[str, Tensor],
-        pooled: Sequence[Pooled],
-    ) -> Float[Tensor, "b c h w"]:
-        own = features[target]
-        if not self.blocks:
-            return self.join(own)
-        pooled = [*pooled, *self._others(target, features, densities)]
-        contexts = [x.flatten(1, 2).flatten(2) for _, x in pooled]
-        columns = [self._columns(parts) for parts, _ in pooled]
-        if contexts:
-            context = join(contexts, columns, self.fuse[1], relu=False)
-        else:  # every block chose none
-            context = self.fuse[1](torch.zeros_like(own)).flatten(2)
-        left, right = cast(Tensor, self.join[0].weight).flatten(1).chunk(2, 1)
-        joined = join([own.flatten(2), context], [left, right], self.join[1], relu=True)
-        return self.join[3](joined.view_as(own))
+    def forward(self, features: Features, densities: Densities) -> Float[Tensor, "b c h w"]:
+        return self.refine(features[self.target], self.contexts(features, densities))
+
+    def contexts(self, features: Features, densities: Densities) -> dict[str, Float[Tensor, "b d h w"]]:
+        """Return the context of every source that has a block."""
+        target = self.target
+        return {
+            source: block(features[target], features[source], densities.get(target), densities.get(source))
+            for source, block in self.blocks.items()
+        }
 
     def refine(
-        self, own: Float[Tensor, "b c h w"], contexts: Sequence[Float[Tensor, "b d h w"]]
+        self, own: Float[Tensor, "b c h w"], contexts: Mapping[str, Float[Tensor, "b d h w"]]
     ) -> Float[Tensor, "b c h w"]:
-        """Fuse and join contexts that are given."""
-        return self.join(torch.cat([own, self.fuse(torch.cat(list(contexts), 1))], 1) if contexts else own)
+        """Fuse the contexts and join them with the target's own features."""
+        if not contexts:
+            return self.join(own)
+        fused = self.fuse(torch.cat(list(contexts.values()), 1))
+        return self.join(torch.cat([own, fused], 1))
 
-    def _others(self, target: str, features: Mapping[str, Tensor], densities: Mapping[str, Tensor]) -> Iterator[Pooled]:
-        """Run the blocks that are not context pooling blocks, nor made of some."""
-        for source, block in self.blocks.items():
-            if not isinstance(block, ContextPooling) and not hasattr(block, "terms"):
-                context = block(features[target], features[source], densities.get(target), densities.get(source))
-                yield Pooled([(source, None)], context[:, None])
 
-    def _columns(self, parts: Sequence[tuple[str, Tensor | None]]) -> Float[Tensor, "c pd"]:
-        """Return the columns of the fuse that read some blocks, times the blocks' weights."""
-        weight = cast(Tensor, self.fuse[0].weight).flatten(1)
-        columns = dict(zip(self.blocks, weight.chunk(len(self.blocks), 1), strict=True))
-        return torch.cat([columns[source] if w is None else columns[source] * w for source, w in parts], 1)
+class ContextPooling(nn.Module):
+    """The context pooling (CP) block of one source-target pair. Source: Sec. 3.2, Eq. 1 and 2."""
+
+    def __init__(self, context: str, channels: int, attention_channels: int, *, affine_value: bool = True) -> None:
+        """Make the projections.
+
+        Args:
+            context: A name in `atrc.contexts.CONTEXTS`.
+            channels: Channels c of the target and source features.
+            attention_channels: Channels d of query, key, value and output.
+            affine_value: Give the BN of the value weights. Candidates of a search have none, so their scales are equal.
+
+        Raises:
+            UserError: The context is unknown.
+        """
+        super().__init__()
+        self.context = get_context(context)
+        c, d, last = channels, attention_channels, self.context.activation
+        self.query = nn.Sequential(*projection(c, d), *projection(d, d, last))
+        self.key = nn.Sequential(*projection(c, d), *projection(d, d, last))
+        self.value = nn.Sequential(*projection(c, d, affine=affine_value))
+
+    def forward(
+        self,
+        target: Float[Tensor, "b c h w"],
+        source: Float[Tensor, "b c h w"],
+        target_densities: Float[Tensor, "b t h w"] | None = None,
+        source_densities: Float[Tensor, "b s h w"] | None = None,
+    ) -> Float[Tensor, "b d h w"]:
+        """Return the context of every target pixel.
+
+        Args:
+            target: Features F_T, which make the queries.
+            source: Features F_S, which make the keys and values.
+            target_densities: Of the target's label regions, for T-label.
+            source_densities: Of the source's label regions, for S-label.
+        """
+        attended = self.context.gather(source, self.choose(target_densities, source_densities))  # Eq. 5 (labels)
+        query, key, value = self.query(target), self.key(attended), self.value(attended)  # Eq. 1
+        attend = KERNELS.get(self.context.name, self.context.attend)  # without `atrc.ops`: attend = self.context.attend
+        return attend(query, key, value)  # Eq. 2, 3 or 4
+
+    def choose(self, target: Tensor | None, source: Tensor | None) -> Tensor | None:
+        """Return what belongs to the task whose label regions the context attends to."""
+        return target if self.context.regions == "target" else source
 
 
 def _fixed_blocks(genotype: Genotype | SearchSpace, channels: int, attention_channels: int) -> MakeBlock:
@@ -257,3 +207,20 @@ def _fixed_blocks(genotype: Genotype | SearchSpace, channels: int, attention_cha
         return None if context == "none" else ContextPooling(context, channels, attention_channels)
 
     return make_block
+
+
+def _check(module: ATRC, features: Mapping[str, Tensor], auxiliary: Mapping[str, Tensor]) -> None:
+    """Refuse inputs that are missing or whose shapes do not match."""
+    tasks = list(dict.fromkeys((*module.genotype.targets, *module.genotype.sources)))
+    first, *_ = in_order(features, tasks)
+    for task in module.label_tasks:
+        if task not in auxiliary:
+            given = ", ".join(auxiliary) or "none"
+            raise UserError(f"the genotype uses the label regions of '{task}'; got auxiliary predictions of: {given}")
+    inputs = [("features", task, features[task], module.channels) for task in tasks]
+    inputs += [("auxiliary", task, auxiliary[task], 0) for task in module.label_tasks]
+    for what, task, x, channels in inputs:
+        same_grid = x.dim() == 4 and (x.shape[0], *x.shape[2:]) == (first.shape[0], *first.shape[2:])
+        if not same_grid or channels not in (0, x.shape[1]):
+            expected = f"(b, {channels or 'regions'}, h, w) with b, h and w as the features of '{tasks[0]}'"
+            raise UserError(f"{what} of '{task}' have shape {tuple(x.shape)}; expected {expected}")

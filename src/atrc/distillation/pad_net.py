@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.distillation.base import Distillation
-from atrc.distillation.inputs import in_order
+from atrc.distillation.base import Distillation, in_order
 
 # b batch, c feature channels, h w feature grid
 
@@ -19,7 +18,7 @@ def conv3x3(channels: int) -> nn.Conv2d:
 
 
 class GatedMessage(nn.Module):
-    """What one source tells one target, where its gate is open."""
+    """The message of one source to one target, gated by the source."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -48,7 +47,7 @@ class Messages(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         in_order(features, tuple(self.messages))
         return {
@@ -89,7 +88,7 @@ class PADNetB(Distillation):
     def forward(
         self,
         features: Mapping[str, Float[Tensor, "b c h w"]],
-        regions: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
+        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
     ) -> dict[str, Float[Tensor, "b c h w"]]:
         return {target: self.last[target](f) for target, f in self.messages(features).items()}
 

@@ -1,4 +1,4 @@
-"""What a neck promises."""
+"""The interface of necks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ Levels = Sequence[Float[Tensor, "b _ _ _"]]  # of one task, finest first
 
 
 class NeckOutput(NamedTuple):
-    """What the heads read: dictionaries by task.
+    """What a neck makes of the backbone's levels: dictionaries by task.
 
     Attributes:
-        shared: What the task's heads read, at the finest level. "Shared" between the heads of one task at least;
-            between all tasks where they read the same levels.
+        levels: The levels of every task, finest first; tasks may share one list.
         initial: Initial predictions at every level, to be supervised; empty for most necks.
-        auxiliary: A_n, if the neck had to make them; empty for most.
     """
 
-    shared: dict[str, Float[Tensor, "b c h w"]]
+    levels: dict[str, Levels]
     initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
-    auxiliary: dict[str, Float[Tensor, "b _ h w"]]
 
 
 class Neck(nn.Module, abc.ABC):
-    """Turns the levels of every task into what its heads read.
+    """Turns the levels of the backbone into those that the heads read, joined (`join`).
 
     Attributes:
-        channels: Channels c of that.
+        level_channels: Channels of every level, finest first.
     """
 
-    channels: int
+    level_channels: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """Channels c of the joined levels."""
+        return sum(self.level_channels)
 
     @abc.abstractmethod
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
-        """Return what the heads read; tasks that share a backbone give the same list of levels."""
+        """Return the levels of every task; tasks that share a backbone give the same list."""
 
 
 def join(levels: Levels) -> Float[Tensor, "b c h w"]:

@@ -1,9 +1,9 @@
-"""The one main idea: image -> backbone -> neck -> heads -> distillation -> predictions."""
+"""The network: image -> backbone -> neck -> heads -> distillation -> predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from atrc.backbones import Backbone
 from atrc.backbones.branched import TaskBackbone
 from atrc.branching import Branching
-from atrc.distillation import ATRC, Distillation, NoDistillation
+from atrc.distillation import Distillation, MultiScale, NoDistillation
 from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
-from atrc.necks import ConcatNeck, Neck, resize
+from atrc.necks import ConcatNeck, Neck, join, once_each, resize
 from atrc.network.config import NetworkConfig
 from atrc.tasks import Task
 
@@ -28,13 +28,27 @@ class Output(NamedTuple):
     Attributes:
         predictions: P_n, unnormalised, at image size.
         auxiliary: A_n, logits over label regions at feature size, for the tasks that need them.
-        features: Refined features at feature size.
-        initial: Unnormalised predictions of every level of a neck that makes some, at the level's size.
+        features: Refined features at feature size, which the final layers read.
+        initial: Unnormalised predictions at every level of necks that make them, at the size of the level.
     """
 
     predictions: dict[str, Float[Tensor, "b _ h w"]]
     auxiliary: dict[str, Float[Tensor, "b _ _ _"]]
     features: dict[str, Float[Tensor, "b _ _ _"]]
+    initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
+
+
+class Encoded(NamedTuple):
+    """What the distillation reads: dictionaries by task.
+
+    Attributes:
+        features: F_n, or the levels of every task where the distillation is over levels.
+        auxiliary: A_n, for the tasks that need them.
+        initial: As in `Output`.
+    """
+
+    features: dict[str, Any]
+    auxiliary: dict[str, Float[Tensor, "b _ _ _"]]
     initial: dict[str, list[Float[Tensor, "b _ _ _"]]]
 
 
@@ -61,14 +75,17 @@ class MultiTaskNetwork(nn.Module):
         backbone: Backbone | TaskBackbone,
         make_distillation: Callable[[int], Distillation] | None = None,
         neck: Neck | None = None,
+        *,
+        distil_at: Literal["finest", "all"] = "finest",
     ) -> None:
         """Put a network together.
 
         Args:
             tasks: The tasks to predict.
             backbone: Shared by all tasks, or branched.
-            make_distillation: Channels c of every F_n -> distillation module; none by default.
-            neck: What is between backbone and heads; all levels concatenated by default.
+            make_distillation: Channels c of the features -> distillation module; by default none.
+            neck: What is between backbone and heads; by default all levels, concatenated.
+            distil_at: "finest" distils the features F_n of the heads, "all" every level before the heads.
         """
         super().__init__()
         self.tasks = tuple(tasks)
@@ -77,7 +94,10 @@ class MultiTaskNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
         self.neck = neck or ConcatNeck(backbone.channels)
         shared, channels = self.neck.channels, self.neck.channels // 4
-        self.distillation = make_distillation(channels) if make_distillation else NoDistillation()
+        make = make_distillation or (lambda channels: NoDistillation())
+        self.distillation: Distillation = (
+            make(channels) if distil_at == "finest" else MultiScale([make(c) for c in self.neck.level_channels])
+        )
         labelled = [task for task in self.tasks if task.name in self.distillation.label_tasks]
         self.heads = nn.ModuleDict({t.name: main_head(shared, channels) for t in self.tasks})
         self.auxiliary = nn.ModuleDict({t.name: auxiliary_head(shared, t.region_count) for t in labelled})
@@ -85,16 +105,30 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def genotype(self) -> Genotype | SearchSpace | None:
-        """The contexts of its ATRC modules, if it has some."""
-        return next((module.genotype for module in self.modules() if isinstance(module, ATRC)), None)
+        """The contexts of ATRC, if the network has it."""
+        return self.distillation.genotype
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Output:
         """Predict every task for RGB images in [0, 1] of any size."""
+        features, auxiliary, initial = self.encode(image)
+        refined, predictions = self.decode(self.distillation(features, auxiliary), image)
+        return Output(predictions, auxiliary, refined, initial)
+
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Encoded:
+        """Return what the distillation reads."""
         levels = self.backbone((image - self.mean) / self.std)
         by_task = levels if isinstance(levels, dict) else {task.name: levels for task in self.tasks}
-        shared, initial, auxiliary = self.neck(by_task)
-        features = {name: head(shared[name]) for name, head in self.heads.items()}
-        auxiliary = auxiliary | {name: head(shared[name].detach()) for name, head in self.auxiliary.items()}
-        refined = self.distillation(features, auxiliary)
-        predictions = {name: resize(layer(refined[name]), image) for name, layer in self.final.items()}
-        return Output(predictions, auxiliary, refined, initial)
+        own, initial = self.neck(by_task)
+        shared = once_each(own, join)
+        auxiliary = {name: head(shared[name].detach()) for name, head in self.auxiliary.items()}
+        if isinstance(self.distillation, MultiScale):
+            return Encoded(own, auxiliary, initial)
+        return Encoded({name: head(shared[name]) for name, head in self.heads.items()}, auxiliary, initial)
+
+    def decode(
+        self, refined: Mapping[str, Any], image: Float[Tensor, "b 3 h w"]
+    ) -> tuple[dict[str, Float[Tensor, "b _ _ _"]], dict[str, Float[Tensor, "b _ h w"]]]:
+        """Return the features that the final layers read and the predictions P_n, of the tasks in `refined`."""
+        if isinstance(self.distillation, MultiScale):
+            refined = {name: self.heads[name](join(levels)) for name, levels in refined.items()}
+        return dict(refined), {name: resize(self.final[name](f), image) for name, f in refined.items()}

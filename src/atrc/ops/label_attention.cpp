@@ -16,16 +16,16 @@ constexpr std::int64_t CACHE = 1 << 17;           // what a worker's panels may 
 constexpr std::int64_t TASK = 2048, TASKS = 256;  // pixels of a task at least; tasks of a call at most, about
 
 struct Shape {
-  std::int64_t maps;     // images times pairs
-  std::int64_t d, c;     // channels of queries and keys, of values
-  std::int64_t regions;  // of keys and values in memory; a map may use fewer
+  std::int64_t images;
+  std::int64_t d, c;  // channels of queries and keys, of values
+  std::int64_t regions;
   std::int64_t pixels;
 
   Scalar scale() const { return 1 / std::sqrt(static_cast<Scalar>(d)); }
 
-  // Into how many tasks a map is cut. Must not depend on the number of threads: the sums of keys and values do not.
+  // Into how many tasks an image is cut. Must not depend on the number of threads: the sums of keys and values do not.
   std::int64_t pieces() const {
-    return std::clamp<std::int64_t>(TASKS / std::max<std::int64_t>(maps, 1), 1, (pixels + TASK - 1) / TASK);
+    return std::clamp<std::int64_t>(TASKS / std::max<std::int64_t>(images, 1), 1, (pixels + TASK - 1) / TASK);
   }
   std::int64_t start(std::int64_t piece) const {
     const std::int64_t panels = (pixels + WIDTH - 1) / WIDTH;
@@ -57,7 +57,7 @@ class Panels {
     });
   }
 
-  std::int64_t rows;  // as many as there is memory for, or fewer
+  const std::int64_t rows;
 
  private:
   // f(row of a panel, its place in the maps, its pixels), the last being a constant for whole panels.
@@ -169,9 +169,10 @@ class Forward {
       : shape(shape), size(shape.panels(shape.d + shape.c)), queries(shape.d, size), outs(shape.c, size),
         weights(shape.regions, 1) {}
 
-  // Pixels [first, last) of one map, whose keys and values have `regions`.
-  void run(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, std::int64_t regions,
-           std::int64_t first, std::int64_t last) {
+  // Pixels [first, last) of one image.
+  void run(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, std::int64_t first,
+           std::int64_t last) {
+    const std::int64_t regions = shape.regions;
     const auto keys = matrix(key, shape.d, regions, shape.regions, 1, shape.scale());
     const auto values = matrix(value, regions, shape.c, 1, shape.regions);
     for (std::int64_t x = first; x < last; x += size * WIDTH) {
@@ -199,15 +200,14 @@ class Backward {
         grads(shape.c, size), weights(shape.regions, size), grad_scores(shape.regions, size),
         grad_queries(shape.d, size), key_sums(shape.regions * shape.d), value_sums(shape.regions * shape.c) {}
 
-  // Pixels [first, last) of one map, whose keys and values have `regions`. What they add to the gradients of keys
-  // and values is written to `partial`, as (region, channel of the key) and (region, channel of the value).
+  // Pixels [first, last) of one image. What they add to the gradients of keys and values is written to `partial`, as
+  // (region, channel of the key) and (region, channel of the value).
   void run(const Scalar* grad, const Scalar* query, const Scalar* key, const Scalar* value, Scalar* grad_query,
-           Scalar* partial, std::int64_t regions, std::int64_t first, std::int64_t last) {
-    const std::int64_t d = shape.d, c = shape.c;
+           Scalar* partial, std::int64_t first, std::int64_t last) {
+    const std::int64_t d = shape.d, c = shape.c, regions = shape.regions;
     const auto keys = matrix(key, d, regions, shape.regions, 1, shape.scale());
     const auto keys_transposed = matrix(key, regions, d, 1, shape.regions, shape.scale());
     const auto values = matrix(value, c, regions, shape.regions, 1);
-    weights.rows = grad_scores.rows = regions;
     for (std::int64_t x = first; x < last; x += size * WIDTH) {
       const std::int64_t count = std::min(size * WIDTH, last - x), panels = (count + WIDTH - 1) / WIDTH;
       queries.pack(query + x, shape.pixels, count);
@@ -238,43 +238,41 @@ class Backward {
 
 extern "C" {
 
-// All arrays as PyTorch has them; `counts` holds the number of regions of every pair.
-void label_attention(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out,
-                     const std::int64_t* counts, std::int64_t batch, std::int64_t pairs, std::int64_t d, std::int64_t c,
-                     std::int64_t regions, std::int64_t pixels, int threads) {
-  const Shape shape{batch * pairs, d, c, regions, pixels};
+// All arrays as PyTorch has them.
+void label_attention(const Scalar* query, const Scalar* key, const Scalar* value, Scalar* out, std::int64_t batch,
+                     std::int64_t d, std::int64_t c, std::int64_t regions, std::int64_t pixels, int threads) {
+  const Shape shape{batch, d, c, regions, pixels};
   const std::int64_t pieces = shape.pieces();
   std::vector<std::unique_ptr<Forward>> workers(threads);
-  parallel(workers, shape, shape.maps * pieces, [&](Forward& worker, std::int64_t task) {
-    const std::int64_t map = task / pieces, piece = task % pieces;
-    worker.run(query + map * d * pixels, key + map * d * regions, value + map * c * regions, out + map * c * pixels,
-               counts[map % pairs], shape.start(piece), shape.start(piece + 1));
+  parallel(workers, shape, batch * pieces, [&](Forward& worker, std::int64_t task) {
+    const std::int64_t image = task / pieces, piece = task % pieces;
+    worker.run(query + image * d * pixels, key + image * d * regions, value + image * c * regions,
+               out + image * c * pixels, shape.start(piece), shape.start(piece + 1));
   });
 }
 
 // grad_key and grad_value come as zeros. Every task has its own sums, added in order at the end: the result, to the
 // last bit, does not depend on the number of threads.
 void label_attention_backward(const Scalar* grad, const Scalar* query, const Scalar* key, const Scalar* value,
-                              Scalar* grad_query, Scalar* grad_key, Scalar* grad_value, const std::int64_t* counts,
-                              std::int64_t batch, std::int64_t pairs, std::int64_t d, std::int64_t c,
-                              std::int64_t regions, std::int64_t pixels, int threads) {
-  const Shape shape{batch * pairs, d, c, regions, pixels};
+                              Scalar* grad_query, Scalar* grad_key, Scalar* grad_value, std::int64_t batch,
+                              std::int64_t d, std::int64_t c, std::int64_t regions, std::int64_t pixels, int threads) {
+  const Shape shape{batch, d, c, regions, pixels};
   const std::int64_t pieces = shape.pieces(), sums = regions * (d + c);
-  std::vector<Scalar> partials(shape.maps * pieces * sums);
+  std::vector<Scalar> partials(batch * pieces * sums);
   std::vector<std::unique_ptr<Backward>> workers(threads);
-  parallel(workers, shape, shape.maps * pieces, [&](Backward& worker, std::int64_t task) {
-    const std::int64_t map = task / pieces, piece = task % pieces;
-    worker.run(grad + map * c * pixels, query + map * d * pixels, key + map * d * regions, value + map * c * regions,
-               grad_query + map * d * pixels, partials.data() + task * sums, counts[map % pairs], shape.start(piece),
-               shape.start(piece + 1));
+  parallel(workers, shape, batch * pieces, [&](Backward& worker, std::int64_t task) {
+    const std::int64_t image = task / pieces, piece = task % pieces;
+    worker.run(grad + image * c * pixels, query + image * d * pixels, key + image * d * regions,
+               value + image * c * regions, grad_query + image * d * pixels, partials.data() + task * sums,
+               shape.start(piece), shape.start(piece + 1));
   });
-  for (std::int64_t task = 0; task < shape.maps * pieces; task++) {
-    const std::int64_t map = task / pieces;
+  for (std::int64_t task = 0; task < batch * pieces; task++) {
+    const std::int64_t image = task / pieces;
     const Scalar* partial = partials.data() + task * sums;
-    for (std::int64_t i = 0; i < counts[map % pairs]; i++)
-      for (std::int64_t j = 0; j < d; j++) grad_key[(map * d + j) * regions + i] += *partial++;
-    for (std::int64_t i = 0; i < counts[map % pairs]; i++)
-      for (std::int64_t j = 0; j < c; j++) grad_value[(map * c + j) * regions + i] += *partial++;
+    for (std::int64_t i = 0; i < regions; i++)
+      for (std::int64_t j = 0; j < d; j++) grad_key[(image * d + j) * regions + i] += *partial++;
+    for (std::int64_t i = 0; i < regions; i++)
+      for (std::int64_t j = 0; j < c; j++) grad_value[(image * c + j) * regions + i] += *partial++;
   }
 }
 }

@@ -1,17 +1,16 @@
-"""Every pixel attends to the label regions of its source-target pair, all pairs of one target at once.
+"""Attention of every pixel to label regions.
 
 One custom operator, `atrc::label_attention`, with one implementation per situation:
 
-- while exporting: matrix products and a softmax, which other runtimes know too;
+- for export: matrix products and a softmax, which other runtimes have;
 - on a CUDA device: PyTorch's `scaled_dot_product_attention`;
 - on a CPU: a C++ kernel, built on first use;
-- elsewhere, and without a compiler: matrix products over chunks of pixels, with a backward pass of their own.
+- elsewhere, and without a compiler: matrix products over chunks of pixels, with their own backward pass.
 
 Only query, key and value are kept for the backward pass; the weights are computed again. (On a CUDA device PyTorch
 keeps the output as well.)
 """
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -25,71 +24,58 @@ from atrc.ops import label_attention_matmul as matmul
 from atrc.ops import label_attention_native as native
 
 
-# b batch, p source-target pairs, d query/key channels, c value channels, r label regions, h w grid
+# b batch, d query/key channels, c value channels, r label regions, h w grid
 def label_attention(
-    query: Float[Tensor, "b p d h w"],
-    key: Float[Tensor, "b p d r"],
-    value: Float[Tensor, "b p c r"],
-    counts: Sequence[int] | None = None,
-) -> Float[Tensor, "b p c h w"]:
-    """Softmax over the regions of q.k / sqrt(d), times v.
+    query: Float[Tensor, "b d h w"], key: Float[Tensor, "b d r *_"], value: Float[Tensor, "b c r *_"]
+) -> Float[Tensor, "b c h w"]:
+    """Softmax over the regions of q.k / sqrt(d), times v. Half precision is computed in single precision.
 
-    Half precision is computed in single precision.
-
-    Source: Sec. 3.2.3; Eq. 2 with the prototypes of Eq. 5 in the place of pixels.
+    Source: Sec. 3.2.3; Eq. 2 with the prototypes of Eq. 5 as what is attended to.
 
     Args:
-        query: What every pixel asks for, for every pair.
-        key: What every region offers, compared with the query.
-        value: What every region gives.
-        counts: How many regions every pair has; what comes after them may be anything. All of them if not given.
+        query: Of every pixel.
+        key: Of every region; trailing dimensions count as regions too.
+        value: Of every region.
 
-    >>> query = torch.zeros(1, 2, 1, 1, 1)
-    >>> regions = torch.tensor([[[[3.0, 6.0, 9.0]], [[1.0, 5.0, torch.nan]]]])
-    >>> label_attention(query, regions, regions, counts=(3, 2)).flatten()
-    tensor([6., 3.])
+    >>> regions = torch.tensor([[[3.0, 6.0, 9.0]]])
+    >>> label_attention(torch.zeros(1, 1, 1, 1), regions, regions).flatten()
+    tensor([6.])
     """
-    _check(query, key, value, counts)
+    _check(query, key, value)
     dtype = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
-    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    query, key, value = query.to(dtype), key.flatten(2).to(dtype), value.flatten(2).to(dtype)
     if torch.compiler.is_exporting():
-        return matmul.attend(query, key, value, counts)
+        return matmul.attend(query, key, value)
     if query.is_cuda:
-        return matmul.attend_fused(query, key, value, counts)
-    counts = [key.shape[3]] * key.shape[1] if counts is None else list(counts)
-    return _label_attention(query, key, value, counts)
+        return matmul.attend_fused(query, key, value)
+    return _label_attention(query, key, value)
 
 
-def _check(query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int] | None) -> None:
+def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
     shapes = [tuple(x.shape) for x in (query, key, value)]
-    if [len(shape) for shape in shapes] != [5, 4, 4]:
+    if len(shapes[0]) != 4 or min(len(shape) for shape in shapes[1:]) < 3:
         raise UserError(
-            f"query, key and value have shapes {shapes}; they need (batch, pairs, channels, height, width) "
-            "and twice (batch, pairs, channels, regions)"
+            f"query, key and value have shapes {shapes}; expected (batch, channels, height, width) "
+            "and twice (batch, channels, regions)"
         )
-    if shapes[0][:3] != shapes[1][:3]:
-        raise UserError(f"query has shape {shapes[0]} and key {shapes[1]}; batch, pairs and channels have to be equal")
-    if (*shapes[2][:2], shapes[2][3]) != (*shapes[1][:2], shapes[1][3]):
-        raise UserError(f"key has shape {shapes[1]} and value {shapes[2]}; batch, pairs and regions have to be equal")
-    _, pairs, _, regions = shapes[1]
-    if counts is not None and (len(counts) != pairs or not all(1 <= count <= regions for count in counts)):
-        raise UserError(f"counts is {list(counts)}; it needs {pairs} numbers from 1 to {regions}, one for every pair")
+    if shapes[0][:2] != shapes[1][:2]:
+        raise UserError(f"query has shape {shapes[0]} and key {shapes[1]}; batch and channels must be equal")
+    if (shapes[2][0], *shapes[2][2:]) != (shapes[1][0], *shapes[1][2:]):
+        raise UserError(f"key has shape {shapes[1]} and value {shapes[2]}; batch and regions must be equal")
 
 
 @torch.library.custom_op("atrc::label_attention", mutates_args=())
-def _label_attention(query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int]) -> Tensor:
+def _label_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     q, k, v = (_computable(x) for x in (query, key, value))
     with torch.autocast(query.device.type, enabled=False):
-        return _kernels(q).forward(q, k, v, counts).to(value.dtype)
+        return _kernels(q).forward(q, k, v).to(value.dtype)
 
 
 @torch.library.custom_op("atrc::label_attention_backward", mutates_args=())
-def _label_attention_backward(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _label_attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     g, q, k, v = (_computable(x) for x in (grad, query, key, value))
     with torch.autocast(query.device.type, enabled=False):
-        grad_query, grad_key, grad_value = _kernels(q).backward(g, q, k, v, counts)
+        grad_query, grad_key, grad_value = _kernels(q).backward(g, q, k, v)
     return grad_query.to(query.dtype), grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
@@ -104,24 +90,21 @@ def _computable(x: Tensor) -> Tensor:
 
 
 @_label_attention.register_fake
-def _(query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int | torch.SymInt]) -> Tensor:
-    return value.new_empty(*value.shape[:3], *query.shape[3:])
+def _(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return value.new_empty(*value.shape[:2], *query.shape[2:])
 
 
 @_label_attention_backward.register_fake
-def _(
-    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, counts: Sequence[int | torch.SymInt]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(grad: Tensor, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
 
 
 def _remember(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    *tensors, ctx.counts = inputs
-    ctx.save_for_backward(*tensors)
+    ctx.save_for_backward(*inputs)
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return *_label_attention_backward(grad, *ctx.saved_tensors, ctx.counts), None
+    return _label_attention_backward(grad, *ctx.saved_tensors)
 
 
 _label_attention.register_autograd(_differentiate, setup_context=_remember)
@@ -129,11 +112,9 @@ _label_attention.register_autograd(_differentiate, setup_context=_remember)
 
 # The formulas see shapes. As for PyTorch's own attention, the backward pass counts the scores twice.
 @register_flop_formula(torch.ops.atrc.label_attention)
-def _forward_flops(
-    query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], counts: Sequence[int], **_: object
-) -> int:
-    b, d, h, w = query[0], *query[2:]
-    return 2 * b * h * w * sum(counts) * (d + value[2])
+def _forward_flops(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], **_: object) -> int:
+    b, d, h, w = query
+    return 2 * b * h * w * key[2] * (d + value[1])
 
 
 @register_flop_formula(torch.ops.atrc.label_attention_backward)
@@ -142,8 +123,7 @@ def _backward_flops(
     query: tuple[int, ...],
     key: tuple[int, ...],
     value: tuple[int, ...],
-    counts: Sequence[int],
     **_: object,
 ) -> int:
-    b, d, h, w = query[0], *query[2:]
-    return 2 * b * h * w * sum(counts) * (3 * d + 2 * value[2])
+    b, d, h, w = query
+    return 2 * b * h * w * key[2] * (3 * d + 2 * value[1])

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.distillation import ATRC
+from atrc.distillation import ATRC, Mixture
 from atrc.genotype import Genotype, SearchSpace
+from atrc.search.choice import Choice
 from atrc.search.gumbel import gumbel_noise
-from atrc.search.mixture import Choice, Mixture
 
 
 def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> Callable[[int], ATRC]:
@@ -23,29 +23,27 @@ def supergraph(tasks: Sequence[str], attention_channels: int | None = None) -> C
     choices = {(t, s): Choice(space.candidates(t, s)) for t in tasks for s in tasks}
 
     def make(channels: int) -> ATRC:
-        d = attention_channels or channels // 2
-        return ATRC(
-            space,
-            channels,
-            d,
-            make_block=lambda target, source: Mixture(choices[target, source], channels, d),
-            dropout=0.0,
-        )
+        d = attention_channels or max(1, channels // 2)
+
+        def make_block(target: str, source: str) -> Mixture:
+            return Mixture(space.candidates(target, source), channels, d, choices[target, source])
+
+        return ATRC(space, channels, d, make_block=make_block, dropout=0.0)
 
     return make
 
 
 class Supergraph:
-    """The choices of a network, one for every pair, and what a search does to them."""
+    """The choices of a network, one per pair, and the operations of a search on them."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Find the choices of a network's mixtures."""
+        """Collect the choices of a network."""
         self.choices: dict[tuple[str, str], Choice] = {
-            pair: block.choice
+            pair: block.gate
             for module in network.modules()
             if isinstance(module, ATRC)
             for pair, block in module.blocks()
-            if isinstance(block, Mixture)
+            if isinstance(block, Mixture) and isinstance(block.gate, Choice)
         }
 
     def __iter__(self) -> Iterator[Choice]:
@@ -65,9 +63,9 @@ class Supergraph:
         """Return the mean entropy over all blocks [nat]."""
         return torch.stack([choice.entropy() for choice in self]).mean()
 
-    def fix(self, lead: float) -> list[tuple[str, str, str]]:
+    def fix(self, margin: float) -> list[tuple[str, str, str]]:
         """Fix the blocks that have decided; return them as (target, source, context)."""
-        return [(*pair, choice.best) for pair, choice in self.choices.items() if choice.fix_if_decided(lead)]
+        return [(*pair, choice.best) for pair, choice in self.choices.items() if choice.fix_if_decided(margin)]
 
     def genotype(self, step: int = 0) -> Genotype:
         """Return the most probable context of every pair."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
-from atrc.data.folder_yaml import load_yaml
+from atrc.data.folder.section import load_yaml
 from atrc.errors import UserError
 from atrc.files import write_atomic
 from atrc.training.recipe import Recipe, differences, flatten

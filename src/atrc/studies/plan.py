@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from atrc.contexts import CONTEXTS
 from atrc.errors import UserError
 from atrc.files import write_atomic
-from atrc.genotype import CONTEXTS
 from atrc.studies.cells import Cell, Stage
 from atrc.studies.study import Row, Study
 from atrc.training.recipe import Recipe

@@ -8,14 +8,14 @@ from typing import Any
 
 from atrc import __version__
 from atrc.genotype import block_agreement, mean_agreement
-from atrc.studies.alike import protocol_of, protocol_warnings, training_warnings
 from atrc.studies.cells import Cell
+from atrc.studies.comparable import protocol_of, protocol_warnings, training_warnings
 from atrc.studies.costs import Costs, Counter
-from atrc.studies.diagnostics import Contrast, Search, chance_agreement, contrasts, read_searches
-from atrc.studies.figures import context_shares
+from atrc.studies.figures.results import context_shares
 from atrc.studies.measured import Measured, Measurements, measure
-from atrc.studies.records import nested_records
+from atrc.studies.searches import Contrast, Search, chance_agreement, contrasts, read_searches
 from atrc.studies.study import Study
+from atrc.studies.tables.records import nested_records
 from atrc.training.evaluation.protocol import Protocol
 
 

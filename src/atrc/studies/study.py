@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from atrc.data.folder_yaml import load_yaml
+from atrc.data.folder.section import load_yaml
 from atrc.data.nyud import nyud_tasks
 from atrc.data.pascal import pascal_tasks
 from atrc.errors import UserError

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from atrc.distillation import ATRC
 from atrc.genotype import SearchSpace
 from atrc.network import MultiTaskNetwork
 from atrc.training.recipe import Recipe
@@ -30,15 +29,14 @@ def arrange(network: MultiTaskNetwork, recipe: Recipe) -> None:
 
 def default_recompute(network: MultiTaskNetwork) -> Recompute:
     """Choose "distillation" where the blocks hold several contexts each, as in a search; else "nothing"."""
-    module = network.distillation
-    return "distillation" if isinstance(module, ATRC) and isinstance(module.genotype, SearchSpace) else "nothing"
+    return "distillation" if isinstance(network.genotype, SearchSpace) else "nothing"
 
 
 def recompute(network: MultiTaskNetwork, what: Recompute = "network") -> None:
-    """Keep only what goes from part to part, and compute the rest anew in the backward pass.
+    """Keep only the inputs of parts and recompute the rest in the backward pass.
 
-    The parts are the blocks of the backbone, the heads, the neck and the distillation module; of ATRC, every target on
-    its own. Gradients and the statistics of batch normalisation stay what they are, to the bit.
+    The parts are the blocks of the backbone, the heads, the neck, and the distillation: of ATRC, every
+    target. Gradients and the statistics of batch normalisation are the same to the bit.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
@@ -46,18 +44,16 @@ def recompute(network: MultiTaskNetwork, what: Recompute = "network") -> None:
         network: Changed in place.
         what: All parts, or that of the distillation alone.
     """
-    chosen = {"nothing": (), "distillation": (network.distillation,), "network": parts(network)}[what]
+    chosen = {"nothing": (), "distillation": network.distillation.parts(), "network": parts(network)}[what]
     for part in chosen:
-        if isinstance(part, ATRC):
-            part.refine_target = functools.partial(_recomputed_target, part, part.refine_target)  # type: ignore[method-assign]
-        else:
-            part.forward = functools.partial(_recomputed, part, part.forward)
+        part.forward = functools.partial(_recomputed, part, part.forward)
 
 
 def parts(network: MultiTaskNetwork) -> Iterator[nn.Module]:
     """Yield the parts of a network that have parameters; none is inside another."""
     yield from _blocks(network.backbone)
-    for part in (network.neck, network.distillation, *network.heads.values(), *network.auxiliary.values()):
+    heads = (*network.heads.values(), *network.auxiliary.values())
+    for part in (network.neck, *network.distillation.parts(), *heads):
         if next(part.parameters(), None) is not None:
             yield part
 
@@ -69,10 +65,6 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield from _blocks(child)
         elif next(child.children(), None) is not None:
             yield child
-
-
-def _recomputed_target(module: ATRC, refine_target: Callable[..., Any], target: str, *inputs: Any) -> Any:
-    return _recomputed(module.rows[target], refine_target, target, *inputs)
 
 
 def _recomputed(part: nn.Module, forward: Callable[..., Any], *inputs: Any) -> Any:

@@ -9,16 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from atrc.errors import UserError, first_line
 
 
-def require_device(device: str) -> None:
-    """Refuse a device that this machine does not have.
+def find_device(device: str) -> torch.device:
+    """Return a device of this machine by its name; "auto" is a GPU if there is one, else the CPU.
 
     Raises:
-        UserError: It is named, with torch's reason.
+        UserError: This machine does not have it.
     """
+    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        torch.empty(0, device=device)
+        return torch.empty(0, device=chosen).device
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {device}: not available here ({first_line(error)}); take cpu") from None
+        raise UserError(f"--device {device}: not available here ({first_line(error)}); choose auto or cpu") from None
 
 
 def count_parameters(network: nn.Module) -> int:

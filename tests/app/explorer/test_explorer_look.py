@@ -16,7 +16,7 @@ from atrc.backbones import build_backbone
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
-from atrc.studies.attention import Inspection
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency
 from explorer_network import GENOTYPE, TASKS, encoded, make_explorer, make_network, scene
 
@@ -67,7 +67,7 @@ def test_attention_is_that_of_an_inspection(network):
     assert shares == sorted(shares, reverse=True)
     assert labelled["others"]["count"] == 2
     assert sum(shares) + labelled["others"]["share"] == pytest.approx(1, abs=1e-3)
-    assert found["sources"]["edge"]["range"].endswith("even")
+    assert found["sources"]["edge"]["range"].endswith("an even share of the window")
     where = look.region("depth", labelled["regions"][0]["number"])
     assert where["grid"] == [12, 16]
     for task, number in (("depth", 8), ("depth", -1), ("fly", 0)):

@@ -1,12 +1,16 @@
-"""The verbs of the command line. Heavy imports wait until a verb runs, so that `--help` is quick."""
+"""The commands: their options are the typed signatures here, and their help is the docstrings.
+
+Heavy imports wait until a command runs, so that `--help` is quick. A command that returns plain values has `--json`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from atrc.app.commands import data, networks, runs
 
-VERBS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": runs.demo,
     "rooms": data.rooms,
     "data check": data.check_data,

@@ -1,13 +1,11 @@
-"""Verbs that make data sets and look at them."""
+"""Commands that make data sets and show them."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from atrc.app.json_output import write_json
+from atrc.app.output import PartialError
 
 
 def rooms(
@@ -19,41 +17,39 @@ def rooms(
     seed: int = 0,
     workers: int | None = None,
 ) -> None:
-    """Render a Rooms data set; an interrupted run continues where it was.
+    """Render a Rooms data set; an interrupted run continues where it stopped.
 
     Args:
         out: Folder to write.
         profile: indoor (semseg, depth, normals, edge) or people (semseg, human_parts, sal, normals, edge).
-        train: Training images.
-        val: Validation images.
+        train: Number of training images.
+        val: Number of validation images.
         size: Height and width [px].
-        seed: Fixes every scene.
-        workers: Processes; one per core by default.
+        seed: Seed of all scenes.
+        workers: Number of processes; one per core by default.
     """
-    from atrc.data.rooms import write_rooms
+    from atrc.app.data.rooms import write_rooms
 
     print(write_rooms(out, profile, train=train, val=val, size=size, seed=seed, workers=workers))
 
 
-def check_data(root: str, workers: int | None = None, json: str | None = None) -> None:
+def check_data(root: str, workers: int | None = None) -> dict[str, Any]:
     """Read every image and label of a data set once: counts, histograms, ranges, and every fault by file name.
 
     The exit status is 1 if there are faults.
 
     Args:
         root: Data set folder: one with a dataset.yaml, NYUD_MT, PASCAL_MT or Rooms.
-        workers: Processes; one per core by default, 0 reads in this one.
-        json: Also write the report to this file; "-" for standard output, in place of the tables.
+        workers: Number of processes; one per core by default, 0 reads in the main process.
     """
     from atrc.app.data.check import check_data
     from atrc.app.data.tables import print_report
 
     report = check_data(Path(root), workers)
-    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
-        print_report(report)
-    write_json(report.to_dict(), json)
+    print_report(report)
     if report.faults:
-        raise SystemExit(1)
+        raise PartialError(report.to_dict())
+    return report.to_dict()
 
 
 def show_data(
@@ -64,15 +60,15 @@ def show_data(
     augmented: bool = False,
     crop: tuple[int, int] | None = None,
 ) -> None:
-    """Write a contact sheet: images of a data set with their labels.
+    """Write a contact sheet: images of a data set next to their labels.
 
     Args:
         root: Data set folder: one with a dataset.yaml, NYUD_MT, PASCAL_MT or Rooms.
-        out: The picture to write (PNG).
+        out: PNG file to write.
         split: Split to show.
         count: Number of images, spread evenly over the split.
-        augmented: Show what a training makes of the images: scaled, cropped, mirrored, distorted.
-        crop: Height and width of these crops [px]; those of the first image by default.
+        augmented: Show the images as training sees them: scaled, cropped, mirrored, distorted.
+        crop: Height and width of these crops [px]; the size of the first image by default.
     """
     from atrc.app.data.sheet import write_sheet
     from atrc.data.layouts import open_dataset

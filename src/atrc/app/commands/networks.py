@@ -1,13 +1,12 @@
-"""Verbs that use networks and what they predicted."""
+"""Commands that use networks and their predictions."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from atrc.app.json_output import write_json
+from atrc.app.output import PartialError
 from atrc.app.predict.settings import Keep, Precision, Settings
 
 
@@ -23,38 +22,38 @@ def predict(
     device: str = "auto",
     precision: Precision = "32",
 ) -> None:
-    """Predict photographs and videos: raw predictions, painted ones, and sheets of all tasks side by side.
+    """Predict images and videos: raw predictions, coloured ones, and sheets of all tasks side by side.
 
-    The exit status is 1 if a file failed; they are listed at the end.
+    The exit status is 1 if a file failed; the failures are listed at the end.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
-            network that comes with atrc.
-        images: Files, folders with all below them, patterns, videos.
+        model: Folder of a run, checkpoint, published folder, name on the Hugging Face Hub, or rooms-atrc, the network
+            that comes with atrc.
+        images: Image files, videos, folders with everything below them, and patterns.
         out: Folder to write.
-        max_side: Larger photographs are shrunk to this side for the network [px]; by default to what it was trained on.
-        batch: Photographs at a time; by default 8 on a GPU, else 1.
-        keep: What to write: all, or only raw, pictures or sheets.
-        every: Of a video, every how many frames to predict.
-        frames: Of a video, write the raw predictions of every frame too.
-        device: auto is a GPU if there is one; otherwise such as cpu or cuda:1.
-        precision: 32, or mixed: bf16 or 16.
+        max_side: Shrink larger images to this side for the network [px]; by default to its training size.
+        batch: Number of images at a time; by default 8 on a GPU and 1 on a CPU.
+        keep: Which outputs to write: all, or only raw, colour or sheets.
+        every: Predict every N-th frame of a video.
+        frames: Also write the raw predictions of the frames of a video.
+        device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
+        precision: 32, or mixed precision: bf16 or 16.
     """
     from atrc.app.predict.predict import run_predict
 
     settings = Settings(max_side, batch, keep, every, frames, device, precision)
     if not run_predict(model, images, Path(out), settings):
-        raise SystemExit(1)
+        raise PartialError
 
 
 def publish(model: str, folder: str, half: bool = False, hub: str | None = None) -> None:
     """Save a network as a folder to share: safetensors, config.json and a card.
 
     Args:
-        model: A run's folder, a checkpoint, or a network that is shared already, by folder or name.
+        model: Folder of a run, checkpoint, or a network that is already shared, by folder or name.
         folder: Folder to write.
-        half: Save 16-bit floats: half the size.
-        hub: Also upload it to the Hugging Face Hub under this name, owner/name.
+        half: Save 16-bit floats, which halves the size.
+        hub: Also upload the folder to the Hugging Face Hub under this name, owner/name.
     """
     from atrc.app.publish import publish_network
 
@@ -67,50 +66,91 @@ def export(
     size: tuple[int, int] | None = None,
     image: str | None = None,
     logits: bool = False,
-    json: str | None = None,
-) -> None:
-    """Export a network for other runtimes, checked against PyTorch: it is not written if it differs.
+) -> dict[str, Any]:
+    """Export a network for other runtimes and check it against PyTorch; nothing is written if it differs.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
-            network that comes with atrc.
-        out: The file to write: .onnx, or .pt2 for torch.export.
-        size: Height and width of the images that it will take, "[height,width]" [px]; any by default.
-        image: A photograph to check on; a rendered room by default.
-        logits: Export unnormalised predictions in place of classes, metres, unit vectors and probabilities.
-        json: Also write the differences to this file; "-" for standard output, in place of the table.
+        model: Folder of a run, checkpoint, published folder, name on the Hugging Face Hub, or rooms-atrc, the network
+            that comes with atrc.
+        out: File to write: .onnx, or .pt2 for torch.export.
+        size: Fixed height and width of the input images, "[height,width]" [px]; any size by default.
+        image: Image to check on; a rendered room by default.
+        logits: Export unnormalised predictions instead of classes, metres, unit vectors and probabilities.
     """
     from atrc.app.export import print_export, run_export
 
-    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
-        content = run_export(model, Path(out), size, image, logits)
-        print_export(content)
-    write_json(content, json)
+    content = run_export(model, Path(out), size, image, logits)
+    print_export(content)
+    return content
 
 
 def boundaries(
     predictions: str,
     truths: str,
-    max_dist: float = 0.0075,
-    mode: Literal["exact", "nested"] = "exact",
+    protocol: Literal["seism", "bsds", "nyud"] = "seism",
+    max_dist: float | None = None,
+    filter_radius: int | None = None,
+    suppression: bool | None = None,
+    mode: Literal["exact", "nested", "unthinned"] | None = None,
+    thresholds: int | None = None,
+    inclusive: bool | None = None,
+    annotators: Literal["one", "first", "all"] | None = None,
+    scoring: Literal["seism", "bsds"] | None = None,
+    truth: Literal["boundaries", "labels"] = "boundaries",
+    skip_missing: bool = False,
     workers: int | None = None,
     plot: str | None = None,
-    json: str | None = None,
-) -> None:
-    """Score boundary maps in folders: odsF, OIS-F and AP.
+    compare: list[str] | str | None = None,
+    human: bool = False,
+    csv: str | None = None,
+    worst: str | None = None,
+    write_bsds: str | None = None,
+) -> dict[str, Any]:
+    """Score folders of boundary maps: odsF, OIS-F and AP.
 
     Args:
-        predictions: Folder of grey PNG or NPY probability maps.
-        truths: Folder of PNG or NPY boundary maps of the same names.
-        max_dist: Tolerance as a share of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
-        mode: exact is the protocol; nested is faster and close.
-        workers: Parallel workers; one per core by default.
-        plot: Write the precision-recall curve to this picture.
-        json: Also write the scores to this file; "-" for standard output.
+        predictions: Folder of grey probability maps: PNG, NPY or MAT.
+        truths: Folder of annotations with the same names: PNG, NPY or MAT files, or a folder per image with a file per
+            annotator.
+        protocol: seism is for NYUD-v2 and PASCAL-Context in multi-task learning, bsds for BSDS500, nyud for edge
+            detection on NYUD-v2. The next eight options change one of its rules.
+        max_dist: Tolerance as a share of the image diagonal. bsds has 0.0075, nyud 0.011; seism needs 0.011 for
+            NYUD-v2, 0.0075 for PASCAL-Context.
+        filter_radius: Radius of a triangle filter over the predictions, 0 for no filter [px]; 1 in edge detection.
+        suppression: Whether to keep only maxima across a boundary; predictions that are not thin yet need it.
+        mode: exact thins the mask of each threshold; nested thins once, which is faster and close; unthinned does not
+            thin.
+        thresholds: Number n of thresholds k / (n + 1).
+        inclusive: Whether a strength equal to the threshold counts as predicted.
+        annotators: all matches each annotation separately; first takes the first one; one refuses several.
+        scoring: bsds also looks for the best F between thresholds; seism does not.
+        truth: Whether the annotations are boundaries (0 and one other value) or label maps.
+        skip_missing: Leave out images without a prediction or an annotation; they are counted.
+        workers: Number of parallel workers; one per core by default.
+        plot: Write precision-recall curves to this file: PNG, SVG or PDF.
+        compare: Results of other systems, as --json writes them, to draw in the same plot; "[A,B,..]".
+        human: Mark in the plot how well people agree on BSDS500.
+        csv: Write the scores of each image to this file.
+        worst: Draw the images with the lowest scores in this file: PNG, SVG or PDF.
+        write_bsds: Write eval_bdry.txt and the other text files of the BSDS benchmark to this folder.
     """
-    from atrc.app.boundaries import score_boundaries
+    from atrc.app.boundaries import Outputs, score_boundaries
+    from atrc.metrics import BoundaryProtocol
 
-    write_json(score_boundaries(predictions, truths, max_dist, mode, workers, plot), json)
+    rules = BoundaryProtocol.named(
+        protocol,
+        max_dist=max_dist,
+        filter_radius=filter_radius,
+        suppression=suppression,
+        mode=mode,
+        thresholds=thresholds,
+        inclusive=inclusive,
+        annotators=annotators,
+        scoring=scoring,
+    )
+    others = [compare] if isinstance(compare, str) else compare or []
+    outputs = Outputs(plot, tuple(others), human, csv, worst, write_bsds)
+    return score_boundaries(predictions, truths, rules, outputs, truth, skip_missing, workers)
 
 
 def importance(
@@ -123,34 +163,30 @@ def importance(
     permutations: int = 5,
     seed: int = 0,
     workers: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     out: str | None = None,
-    json: str | None = None,
-) -> None:
+) -> list[dict[str, Any]]:
     """Measure how much Delta_m drops when the output of one block is permuted over the held-out images.
 
     Args:
         runs: Folders or checkpoints of runs; their drops are averaged.
-        study: In place of runs: the folder of a study, of which every finished run with ATRC is measured.
-        rows: Only these rows of the study, "[A,B,..]".
-        baseline: What Delta_m is against: results.json of single-task runs, or their folders; "[A,B,..]". By default
-            the network's own results; of a study those of its single-task row.
-        data: Data set folder; the one it was trained on by default.
+        study: Folder of a study instead of runs; every finished run with ATRC in it is measured.
+        rows: Measure only these rows of the study, "[A,B,..]".
+        baseline: Results that Delta_m compares with: runs or results.json of single tasks, "[A,B,..]". By default the
+            network's own results, or the single-task row of a study.
+        data: Data set folder; the one used for training by default.
         split: Held-out split.
-        permutations: Permutations of every block.
-        seed: Fixes them.
-        workers: Loader processes; 0 loads in the measuring process.
-        device: Where to run, such as cpu or cuda.
-        out: Folder for the table and figures; by default the run's, "importance" of several, importance/ of a study's.
-        json: Also write the drops to this file; "-" for standard output, in place of the tables.
+        permutations: Number of permutations of every block.
+        seed: Seed of the permutations.
+        workers: Number of loader processes; 0 loads in the main process.
+        device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
+        out: Folder for the table and figures; by default the folder of the run, "importance" for several runs, or
+            importance/ in the folder of a study.
     """
     from atrc.app.importance import show_importance
-    from atrc.studies.importance_runs import Settings
+    from atrc.studies.importance.runs import Settings
 
-    settings = Settings(permutations, seed, data, split, workers, device)
-    with redirect_stdout(sys.stderr) if json == "-" else nullcontext():
-        found = show_importance(runs, study, rows, baseline, settings, out)
-    write_json(found, json)
+    return show_importance(runs, study, rows, baseline, Settings(permutations, seed, data, split, workers, device), out)
 
 
 def attention(
@@ -161,26 +197,27 @@ def attention(
     out: str = "attention.png",
     raw: str | None = None,
     longest: int = 640,
-    json: str | None = None,
-) -> None:
-    """Draw what one pixel of a photograph attends to: the attention map of every source, the weights of label regions.
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Draw what one pixel of an image attends to: the attention map of every source, the weights of label regions.
 
     Args:
-        model: A run's folder, a checkpoint, or a saved network.
-        image: A photograph.
-        target: The task that attends; of several "[A,B,..]", by default all.
-        pixel: Row and column of the pixel in the photograph, "[row,column]"; its centre by default.
-        out: The picture to write: PNG, SVG or PDF.
+        model: Folder of a run, checkpoint, or saved network.
+        image: Image file.
+        target: Task that attends, or several, "[A,B,..]"; all by default.
+        pixel: Row and column of the pixel in the image, "[row,column]"; the centre by default.
+        out: Figure to write: PNG, SVG or PDF.
         raw: Also write every map to this folder, as NPY.
-        longest: Reduce the photograph to this longer side [px].
-        json: Also write the contexts and the weights of label regions to this file; "-" for standard output.
+        longest: Reduce the image to this longer side [px].
+        device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
     """
     from atrc.app.attention import show_attention
 
     targets = [target] if isinstance(target, str) else target or []
-    found = show_attention(model, Path(image), targets, pixel, Path(out), Path(raw) if raw else None, longest)
+    raw_folder = Path(raw) if raw else None
+    content = show_attention(model, Path(image), targets, pixel, Path(out), raw_folder, longest, device)
     print(out, file=sys.stderr)
-    write_json(found, json)
+    return content
 
 
 def explore(
@@ -193,20 +230,19 @@ def explore(
     device: str = "auto",
     open: bool = False,
 ) -> None:
-    """Serve a page on this machine: predictions of a photograph, and what every pixel attends to.
+    """Serve a page on this machine that shows the predictions of an image, and what every pixel attends to.
 
     Args:
-        model: A run's folder, a checkpoint, a published folder, a name on the Hugging Face Hub, or rooms-atrc, the
-            network that comes with atrc.
-        compare: Another one, to see side by side.
-        examples: A folder of pictures to begin with; rendered rooms by default.
-        port: Port; 0 for any that is free.
-        host: Address to serve; by default only this machine reaches it.
-        max_side: Larger photographs are shrunk to this side for the network [px]; by default to what it was trained on.
-        device: auto is a GPU if there is one; otherwise such as cpu or cuda:1.
+        model: Folder of a run, checkpoint, published folder, name on the Hugging Face Hub, or rooms-atrc, the network
+            that comes with atrc.
+        compare: A second network to show side by side.
+        examples: Folder of images to start with; rendered rooms by default.
+        port: Port; 0 takes any free one.
+        host: Address to serve; by default only this machine can reach it.
+        max_side: Shrink larger images to this side for the network [px]; by default to its training size.
+        device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
         open: Open the page in a browser.
     """
     from atrc.app.explorer.serve import run_explorer
 
-    models = [model, compare] if compare else [model]
-    run_explorer(models, examples, host, port, max_side, device, open)
+    run_explorer([model, compare] if compare else [model], examples, host, port, max_side, device, open)

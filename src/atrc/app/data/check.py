@@ -18,8 +18,8 @@ from tqdm import tqdm
 from atrc.app.data.statistics import Statistics, statistics_of
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
-from atrc.data.files import read_npy
-from atrc.data.folder import FolderDataset
+from atrc.data.folder.dataset import FolderDataset
+from atrc.data.labels import read_npy
 from atrc.data.layouts import find_layout
 from atrc.errors import UserError
 from atrc.tasks import Depth, Task

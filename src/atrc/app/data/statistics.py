@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from atrc.data.files import read_npy, read_png
+from atrc.data.labels import read_npy, read_png
 from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 # h w image, n valid pixels

@@ -7,7 +7,7 @@ from typing import Any
 
 from atrc.app.data.check import Report
 from atrc.app.data.statistics import ClassStatistics, DepthStatistics, MaskStatistics, NormalStatistics, Statistics
-from atrc.app.tables import print_grid
+from atrc.app.output import print_grid
 
 SIZES = 3  # image sizes that a line names
 Row = list[str]

@@ -64,6 +64,6 @@ def from_folder(folder: str, max_side: int, max_pixels: int) -> list[Example]:
 
 @cache
 def _render(profile: str, room: int) -> Photograph:
-    from atrc.data.rooms import render_room  # brings in the ray tracer
+    from atrc_rooms import render_room  # brings in the ray tracer
 
     return render_room(profile, (SEED, room), SIZE).image

@@ -17,22 +17,16 @@ from atrc.app.explorer.held import Held
 from atrc.app.explorer.limits import Limits, MissingError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
+from atrc.contexts import CONTEXTS, get_context
 from atrc.data.images import read_image
-from atrc.studies.attention_figures import COLOURS
-from atrc.studies.style import CONTEXT_COLOURS, CONTEXT_NAMES, ink
+from atrc.studies.attention.figures import COLOURS
+from atrc.studies.figures.style import ink
 
 # h w photograph
 
 VIEW = 640  # longer side of the photographs on the page, at most [px]
 EXAMPLE = "example-"
 LONG = 2.0  # a pass of the network, of a large photograph on a small machine [s]
-CONTEXTS = {  # a letter, since colour alone is not for everybody, and what it attends to
-    "none": ("\N{EN DASH}", "nothing"),
-    "global": ("G", "every pixel"),
-    "local": ("L", "9x9 cells around"),
-    "t_label": ("T", "label regions of the row's task"),
-    "s_label": ("S", "label regions of the column's task"),
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class Explorer:
         return {
             "models": [model.describe() for model in self.models],
             "examples": [{"id": f"{EXAMPLE}{i}", "title": one.title} for i, one in enumerate(self.examples)],
-            "contexts": {name: _context(name) for name in CONTEXT_NAMES},
+            "contexts": {name: _context(name) for name in CONTEXTS},
             "upload": self.limits.upload,
             "version": self.version,
             "heat": _heat(),
@@ -150,9 +144,9 @@ def view_side(models: Sequence[Model]) -> int:
 
 
 def _context(name: str) -> dict[str, str]:
-    letter, meaning = CONTEXTS[name]
-    colour = CONTEXT_COLOURS[name]
-    return {"name": CONTEXT_NAMES[name], "letter": letter, "meaning": meaning, "colour": colour, "ink": ink(colour)}
+    found = get_context(name)
+    shown = {"name": found.title, "letter": found.letter, "meaning": found.meaning}
+    return {**shown, "colour": found.colour, "ink": ink(found.colour)}
 
 
 def _heat() -> str:

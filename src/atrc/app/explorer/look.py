@@ -12,10 +12,10 @@ from torch import Tensor
 
 from atrc.app.explorer import legends
 from atrc.app.explorer.limits import MissingError
-from atrc.contexts.maps import ContextMap
+from atrc.contexts import get_context
 from atrc.errors import UserError
-from atrc.studies.attention import Inspection, region_task
-from atrc.studies.attention_figures import describe_range
+from atrc.studies.attention.figures import describe_range
+from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
 
 # h w photograph, y x feature grid
@@ -53,7 +53,7 @@ class Look:
         self.decoded = {name: _compact(values) for name, values in decoded.items()}
         self.bytes = sum(map(len, self.pictures.values())) + sum(values.nbytes for values in self.decoded.values())
         if inspection:
-            self.bytes += _bytes(inspection.features) + _bytes(inspection.regions)
+            self.bytes += _bytes(inspection.features) + _bytes(inspection.densities)
 
     def describe(self) -> dict[str, Any]:
         """Say which classes occur, and which context every pair uses, in plain values."""
@@ -101,7 +101,7 @@ class Look:
         Raises:
             MissingError: No such region.
         """
-        found = self.inspection.regions.get(task) if self.inspection else None
+        found = self.inspection.densities.get(task) if self.inspection else None
         if found is None or not 0 <= number < len(found):
             raise MissingError(f"no label region {number} of task '{task}'")
         return {"grid": list(found.shape[1:]), "levels": levels(np.nan_to_num(found[number].float().cpu().numpy()))}
@@ -116,12 +116,14 @@ class Look:
     def _describe(self, found: ContextMap | None, target: str, source: str) -> dict[str, Any]:
         if found is None:
             return {"context": "none"}
-        weights = np.nan_to_num(found.pixels.float().cpu().numpy())
-        told = weights[weights > 0][None] if found.context == "local" and weights.any() else weights  # of its window
-        described = {"context": found.context, "levels": levels(weights), "range": describe_range(told)}
+        weights = np.nan_to_num(found.pixels.float().numpy())
+        local = get_context(found.context).window and weights.any()
+        attended = weights[weights > 0][None] if local else weights
+        shares = describe_range(attended).replace("even", "an even share of the window" if local else "an even share")
+        described = {"context": found.context, "levels": levels(weights), "range": shares}
         if found.regions is not None:
             task = self.tasks[region_task(found, target, source)]
-            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().cpu().numpy()))}
+            described |= {"regions_of": task.name, **_regions(task, np.nan_to_num(found.regions.float().numpy()))}
         return described
 
     def _contexts(self) -> dict[str, dict[str, str]] | None:

@@ -20,7 +20,7 @@ from atrc.app.predict.settings import SIDE
 from atrc.data.images import shrunk
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork, Output
-from atrc.studies.attention import Inspection, find_atrc
+from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
 
 # h w photograph, y x network's image
@@ -41,13 +41,13 @@ class Model:
             max_side: Larger photographs are shrunk to this for the network [px]; by default to what it was trained on.
         """
         if max_side is not None and max_side < 1:
-            raise UserError(f"--max_side is {max_side}; it has to be 1 or more")
+            raise UserError(f"--max-side is {max_side}; it has to be 1 or more")
         self.name = name
         self.predictor = Predictor(network, device)
         self.network, self.device = self.predictor.network, self.predictor.device
         self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
         self.side = max_side or (max(self.predictor.size) if self.predictor.size else SIDE)
-        self.attends = _attends(network)
+        self.attends = network.genotype is not None
 
     def describe(self) -> dict[str, Any]:
         """Say what the network is, in plain values."""
@@ -111,14 +111,6 @@ def short_names(places: Sequence[str]) -> list[str]:
 def _parts(place: str) -> list[str]:
     parts = list(Path(place).resolve().parts[1:] if Path(place).exists() else Path(place).parts)
     return parts[:-1] if len(parts) > 2 and parts[-1] == "train" else parts  # a cell's run in its study
-
-
-def _attends(network: MultiTaskNetwork) -> bool:
-    try:
-        find_atrc(network)
-    except UserError:
-        return False
-    return True
 
 
 def _decode(task: Task, output: Tensor, size: tuple[int, int]) -> Shaped[np.ndarray, "*_ h w"]:

@@ -10,9 +10,9 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from atrc.app.predict.settings import Precision
-from atrc.errors import UserError, first_line
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import Task
+from atrc.training.resources import find_device
 
 # b batch, c channels of the prediction, h w image
 
@@ -28,19 +28,14 @@ class Predictor:
 
         Args:
             network: The network.
-            device: "auto" is a GPU if there is one; else as torch names it, such as cpu or cuda:1.
+            device: See `find_device`.
             precision: "32", or mixed: "bf16" or "16".
 
         Raises:
             UserError: There is no such device.
         """
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            self.device = torch.device(chosen)
-            self.network = network.eval().to(self.device)
-        except (RuntimeError, AssertionError) as error:
-            reason = first_line(error)
-            raise UserError(f"--device {device}: {reason}; take auto, cpu, or cuda on a machine with a GPU") from None
+        self.device = find_device(device)
+        self.network = network.eval().to(self.device)
         self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
         self.size = network.size
 

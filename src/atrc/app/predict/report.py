@@ -117,11 +117,11 @@ def explain(error: Exception) -> str:
     """Say in a line of what an input failed that nobody foresaw.
 
     >>> explain(RuntimeError("out of memory"))
-    'the network failed (out of memory); try a smaller --max_side'
+    'the network failed (out of memory); try a smaller --max-side'
     """
     reason = first_line(error)
     if isinstance(error, RuntimeError | MemoryError):  # too much memory, most likely
-        return f"the network failed ({reason}); try a smaller --max_side"
+        return f"the network failed ({reason}); try a smaller --max-side"
     return f"{type(error).__name__} ({reason}); a mistake in atrc, please report it"
 
 

@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader
 
+from atrc.app.output import print_grid
 from atrc.app.report.curves import plot_curves
 from atrc.app.report.pictures import decode, load_photo, paint, png_uri
-from atrc.app.tables import print_grid
+from atrc.contexts import CONTEXTS, get_context
 from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
-from atrc.studies.style import CONTEXT_COLOURS, ink
+from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.loading import load
@@ -92,7 +93,7 @@ def write_report(
         lines=[row.cells() for row in rows],
         learnt=[learnt(row, rows[0]) for row in rows[1:]],
         genotype=genotype,
-        colours={context: (colour, ink(colour)) for context, colour in CONTEXT_COLOURS.items()},
+        colours={name: (get_context(name).colour, ink(get_context(name).colour)) for name in CONTEXTS},
         curves=plot_curves([run.folder for run in runs], search.folder),
         sheets=sheets,
         legend=_legend(network),

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from atrc.data.files import open_picture
+from atrc.data.labels import open_picture
 from atrc.network import MultiTaskNetwork
 
 

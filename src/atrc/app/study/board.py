@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.tables import format_grid
+from atrc.app.output import format_grid
 from atrc.studies.cells import Cell
-from atrc.studies.local import LocalExecutor
 from atrc.studies.plan import plan, save_study
-from atrc.studies.runner import Executor, Run
-from atrc.studies.slurm import SlurmExecutor, require_not_submitted
-from atrc.studies.slurm_config import SlurmConfig
+from atrc.studies.running.local import LocalExecutor
+from atrc.studies.running.run import Executor, Run
+from atrc.studies.running.slurm import SlurmExecutor, require_not_submitted
+from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from atrc.training.evaluation.evaluate import read_results, results_to_dict
 from atrc.training.run.lock import only_one

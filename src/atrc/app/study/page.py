@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atrc.genotype import mean_agreement
-from atrc.studies.diagnostics import Search, chance_agreement
-from atrc.studies.gallery import Picture
+from atrc.studies.figures.gallery import Picture
 from atrc.studies.report import Report
-from atrc.studies.tables import Table, to_text
-from atrc.studies.tables import to_markdown as table_to_markdown
+from atrc.studies.searches import Search, chance_agreement
+from atrc.studies.tables.table import Table, to_text
+from atrc.studies.tables.table import to_markdown as table_to_markdown
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
+from atrc.app.output import print_grid
 from atrc.app.study.page import Block, page_blocks, to_markdown
-from atrc.app.tables import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
-from atrc.studies.gallery import Picture, pictures
+from atrc.studies.figures.gallery import Picture, pictures
+from atrc.studies.figures.style import write_figure
 from atrc.studies.plan import read_study
-from atrc.studies.records import long_records, wide_records
 from atrc.studies.report import Report, make_report
-from atrc.studies.style import write_figure
-from atrc.studies.tables import main_table, to_csv, to_latex, to_text
-from atrc.studies.tables import to_markdown as table_to_markdown
+from atrc.studies.tables.records import long_records, wide_records
+from atrc.studies.tables.table import main_table, to_csv, to_latex, to_text
+from atrc.studies.tables.table import to_markdown as table_to_markdown
 
 
 def report_study(folder: str, out: str | None) -> dict[str, Any]:

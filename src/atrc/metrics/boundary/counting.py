@@ -75,9 +75,9 @@ def boundary_counts(
 ) -> Int64[ndarray, "t 4"]:
     """Count correct and predicted, found and true boundary pixels at each threshold.
 
-    A predicted pixel is correct if it has a match in any annotation. Found are the true pixels with a match, summed over
-    annotations, as are the true ones; annotations are taken as they are. Invalid pixels are neither predicted nor
-    true. From threshold to threshold only what changes is thinned and matched again.
+    A predicted pixel is correct if it has a match in any annotation. True pixels are those of all annotations, taken as
+    they are; found are those with a match. Invalid pixels are neither predicted nor true. From one threshold to the
+    next, only what changes is thinned and matched again.
 
     Source: SEISM (Pont-Tuset and Marques, 2016) and the BSDS benchmark (Arbelaez et al., 2011), by the protocol.
 

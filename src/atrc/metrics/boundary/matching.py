@@ -81,7 +81,9 @@ def _reach(radius: float, width: int) -> tuple[Int32[ndarray, "rows 2"], Int32[n
 
 @jit(nogil=True)
 @no_type_check
-def _update(added, removed, truth_of, pixel_of, before, truth_at, votes, seen, came_from, queue, rows, disc, width, searches):
+def _update(
+    added, removed, truth_of, pixel_of, before, truth_at, votes, seen, came_from, queue, rows, disc, width, searches
+):
     """Return by how much the matching grew, and the number of pixels with votes."""
     gained, correct = 0, 0
     freed = np.empty(removed.size, np.int32)
@@ -154,11 +156,7 @@ def _match_predicted(start, search, truth_of, pixel_of, before, seen, came_from,
 @jit(nogil=True)
 @no_type_check
 def _take_over(pixel, truth_of, pixel_of, before, truth_at, disc, width):
-    """Let a free predicted pixel take over the true one by which it is nearest than the one matched so far, and so on.
-
-    Returns:
-        The predicted pixel that is free in the end.
-    """
+    """Let a free predicted pixel take a true pixel over if it is nearer, and so on; return the one that stays free."""
     while True:
         most, chosen = 1e-9, -1
         for offset in disc:

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 import atrc
-from atrc.data.folder_yaml import load_yaml
+from atrc.data.folder.section import load_yaml
 from atrc.errors import UserError
 from atrc.training.recipe import Recipe
 

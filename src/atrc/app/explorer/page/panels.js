@@ -60,9 +60,8 @@ export class Panel {
 
   #say(found, small) {
     if (found.context === "none") return ["not attended to"];
-    const even = found.context === "local" ? "an even share of the window" : "an even share";
     const range = make("p", { className: "range", title: "an even share: what each pixel would get if all got the same" });
-    range.append(`each pixel gets ${found.range.replace("even", even)}`);
+    range.append(`each pixel gets ${found.range}`);
     if (!found.regions) return [range];
     const most = Math.max(...found.regions.map((region) => region.share));
     const named = found.regions.slice(0, small ? SHORT : undefined);

@@ -1,0 +1,1 @@
+"""Attention of a trained network: what one pixel attends to, and its figure."""

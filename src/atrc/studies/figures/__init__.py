@@ -1,0 +1,1 @@
+"""The figures of a study: results, searches, and the style that they share."""

@@ -1,0 +1,1 @@
+"""The tables of a study: Markdown, LaTeX, CSV and plain text."""

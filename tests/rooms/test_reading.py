@@ -1,0 +1,186 @@
+"""Rooms as others meet them: read back through the data sets, killed while they are written, imported."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from atrc.data.layouts import open_dataset
+from atrc_rooms import CLASSES, PROFILES, render_room, write_rooms
+
+SIZE = (48, 64)
+SPLITS = ("train", "val")
+
+WRITE = """
+import sys
+from atrc_rooms import write_rooms
+if __name__ == "__main__":
+    write_rooms(sys.argv[1], train=14, val=2, size=(24, 32), workers=2, progress=False)
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A small set of each profile."""
+    roots = {profile: tmp_path_factory.mktemp("rooms") / profile for profile in PROFILES}
+    for profile, root in roots.items():
+        write_rooms(root, profile, train=2, val=2, size=SIZE, workers=1, progress=False)
+    return roots
+
+
+def pairs(folders, profile):
+    """Samples as they are read, each with the view that it was rendered from."""
+    for k, split in enumerate(SPLITS):
+        for i, sample in enumerate(open_dataset(folders[profile], split)):
+            assert sample["id"] == f"{split}_{i:05d}"
+            yield sample, render_room(profile, (0, k, i), SIZE)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_folder_opens_as_a_data_set_with_the_tasks_and_classes_of_its_profile(folders, profile):
+    dataset = open_dataset(folders[profile], "train")
+    assert tuple(task.name for task in dataset.tasks) == PROFILES[profile]
+    assert dataset.tasks[0].class_names == CLASSES[profile]
+    assert len(dataset) == 2
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_class_labels_are_read_back_pixel_for_pixel(folders, profile):
+    for sample, view in pairs(folders, profile):
+        assert np.array_equal(sample["truth"]["semseg"].numpy(), view.semseg)
+        assert sample["valid"]["semseg"].all()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_images_are_read_back_but_for_the_jpeg(folders, profile):
+    for sample, view in pairs(folders, profile):
+        assert np.abs(sample["image"].numpy().transpose(1, 2, 0).astype(int) - view.image).mean() < 6
+
+
+@pytest.mark.parametrize(("profile", "error"), [("indoor", 1e-6), ("people", 0.01)])
+def test_normals_are_read_back_to_the_precision_of_their_format(folders, profile, error):
+    for sample, view in pairs(folders, profile):
+        assert sample["valid"]["normals"].all()
+        assert np.abs(sample["truth"]["normals"].numpy().transpose(1, 2, 0) - view.normals).max() < error
+
+
+def test_depth_and_boundaries_of_indoor_rooms_are_read_back_exactly(folders):
+    for sample, view in pairs(folders, "indoor"):
+        assert np.array_equal(sample["truth"]["depth"].numpy(), view.depth)
+        assert np.array_equal(sample["truth"]["edge"].numpy(), view.edge)
+        assert sample["valid"]["depth"].all()
+
+
+def test_human_parts_and_saliency_are_read_back_exactly(folders):
+    for sample, view in pairs(folders, "people"):
+        assert np.array_equal(sample["truth"]["sal"].numpy(), view.sal)
+        parts = sample["truth"]["human_parts"].numpy()
+        assert np.array_equal(parts, view.human_parts)
+        assert sample["valid"]["human_parts"].all() == (view.human_parts > 0).any()
+
+
+def test_boundaries_from_context_maps_lie_beside_the_rendered_ones(folders):
+    for sample, view in pairs(folders, "people"):
+        read = sample["truth"]["edge"].numpy() > 0
+        ball = np.ones((3, 3), bool)
+        assert (read <= ndimage.binary_dilation(view.edge, ball, iterations=2)).mean() > 0.99
+        assert ndimage.binary_dilation(read, ball, iterations=2)[view.edge].mean() > 0.95
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_normals_are_the_slopes_of_the_depth(profile):
+    """On walls, floors and ceilings normals are square to the differences between back-projected neighbours."""
+    checked, shell = 0, [CLASSES[profile].index(name) for name in ("wall", "floor", "ceiling")]
+    for seed in range(4):
+        view = render_room(profile, (9, seed), SIZE)
+        height, width = view.depth.shape
+        scale = view.camera.focal * max(height, width)
+        x = (np.arange(width) + 0.5 - width / 2) / scale
+        y = (height / 2 - np.arange(height) - 0.5) / scale
+        points = np.stack([x * view.depth, y[:, None] * view.depth, -view.depth], -1)
+        right, up = points[1:-1, 2:] - points[1:-1, :-2], points[:-2, 1:-1] - points[2:, 1:-1]
+        slope = np.cross(right, up)
+        slope /= np.linalg.norm(slope, axis=-1, keepdims=True)
+        normals, inner = view.normals, view.normals[1:-1, 1:-1]
+        flat = np.isin(view.semseg[1:-1, 1:-1], shell)
+        for shifted, ids in (
+            (normals[a : height - 2 + a, b : width - 2 + b], view.instances[a : height - 2 + a, b : width - 2 + b])
+            for a in range(3)
+            for b in range(3)
+        ):
+            flat &= ((shifted * inner).sum(-1) > 0.9999) & (ids == view.instances[1:-1, 1:-1])
+        agreement = (slope * inner).sum(-1)[flat]
+        assert (agreement > 0.999).mean() > 0.97  # the rest is where a wall meets its skirting board
+        assert (agreement > 0).all()
+        checked += len(agreement)
+    assert checked > 2000
+
+
+def test_a_killed_run_leaves_only_whole_files_and_is_completed_to_the_same_bytes(tmp_path, unbroken):
+    script, root = tmp_path / "write.py", tmp_path / "rooms"
+    script.write_text(WRITE)
+    process = subprocess.Popen([sys.executable, script, root])
+    wait_until(lambda: len(list(root.glob("edge/*.npy"))) >= 3 or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    wait_until(lambda: still(root))  # workers notice that their parent is gone
+    left = contents(root)
+    assert not (root / "gt_sets").exists()
+    whole = {name for name in left if not name.endswith((".partial", "rooms.json"))}
+    assert whole
+    assert all(left[name] == unbroken[name] for name in whole)
+    report = write_rooms(root, train=14, val=2, size=(24, 32), workers=1, progress=False)
+    assert report.written + report.skipped == 16
+    assert report.skipped >= 2
+    assert {name: data for name, data in contents(root).items() if ".partial" not in name} == unbroken
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rooms") / "unbroken"
+    write_rooms(root, train=14, val=2, size=(24, 32), workers=1, progress=False)
+    return contents(root)
+
+
+def contents(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def wait_until(done, seconds=20.0):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def still(root):
+    """Whether nothing is written any more."""
+    before = set(root.rglob("*"))
+    time.sleep(0.5)
+    return before == set(root.rglob("*"))
+
+
+def test_an_image_does_not_depend_on_how_many_there_are(folders, tmp_path):
+    write_rooms(tmp_path, "people", train=1, val=1, size=SIZE, workers=1, progress=False)
+    few, many = contents(tmp_path), contents(folders["people"])
+    images = {name for name in few if "00000" in name}
+    assert len(images) == 12
+    assert all(few[name] == many[name] for name in images)
+
+
+def test_rendering_needs_no_torch():
+    """Every worker imports what renders; with torch it would start many times slower."""
+    code = "import sys, atrc_rooms.render; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_script_without_a_main_guard_is_told_so(tmp_path):
+    script = tmp_path / "write.py"
+    script.write_text(WRITE.replace('if __name__ == "__main__":', "if True:"))
+    run = subprocess.run([sys.executable, script, tmp_path / "rooms"], capture_output=True, text=True)
+    assert "RoomsError: a worker process ended early" in run.stderr.splitlines()[-1]
+    assert run.returncode == 1

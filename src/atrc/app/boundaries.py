@@ -48,13 +48,13 @@ def score_boundaries(
         require_format(figure)
     systems = dict(map(_read_scores, map(Path, outputs.compare)))
     result = evaluate_folders(predictions, truths, protocol, truth, skip_missing, workers, sys.stderr.isatty())
-    scores, name = result.scores, Path(predictions).absolute().name
+    scores, name, images = result.scores, Path(predictions).absolute().name, len(result.pairs)
     different = [other for other, theirs in systems.items() if theirs.protocol != protocol]
     for remark in (*result.remarks, *(f"{other} was scored as {systems[other].protocol}" for other in different)):
         print(f"warning: {remark}", file=sys.stderr)
     print(
         f"odsF {scores.ods_f:.4f} at {scores.ods_threshold:.3f}, OIS-F {scores.ois_f:.4f}, AP {scores.ap:.4f} "
-        f"({len(result.pairs)} images; {protocol})",
+        f"({images} image{'s' * (images != 1)}; {protocol})",
         file=sys.stderr,
     )
     if outputs.plot:
@@ -65,7 +65,7 @@ def score_boundaries(
         draw_worst(result, outputs.worst)
     if outputs.write_bsds:
         write_bsds(result, outputs.write_bsds)
-    content = {"name": name, **asdict(scores), "images": len(result.pairs), "remarks": result.remarks}
+    content = {"name": name, **asdict(scores), "images": images, "remarks": result.remarks}
     return json.loads(json.dumps(content))
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Recall and precision of people on the test images of BSDS500, one against the others. Source: Dollár's edges toolbox.
 HUMAN = 0.7235, 0.9014
 
-CORRECT, FALSE, MISSED = "#009e73", "#d55e00", "#0072b2"  # told apart by colour-blind readers, too
+# Green, red and blue that colour-blind readers can distinguish.
+COLOURS = {"missed": "#0072b2", "false": "#d55e00", "correct": "#009e73"}
 FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -73,6 +74,7 @@ def draw_worst(result: FolderScores, path: Path | str, number: int = 12) -> None
         number: How many images.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     require_format(path)
     scores = result.scores
@@ -81,18 +83,18 @@ def draw_worst(result: FolderScores, path: Path | str, number: int = 12) -> None
     worst = np.argsort(f_measure, kind="stable")[:number]
     columns = min(2, len(worst))
     sheets = [_compare(result.pairs[i], scores.thresholds[at], scores.protocol) for i in worst]
-    height, width = np.max([sheet.shape[:2] for sheet in sheets], axis=0)
-    rows = -(-len(worst) // columns)
-    figure = Figure(figsize=(columns * (width + 40) / 100, rows * (height + 60) / 100 + 0.4), layout="constrained")
-    figure.suptitle(
-        f"Lowest F at threshold {scores.thresholds[at]:.2f}: green correct, red false, blue missed", size=14
-    )
+    width = max(sheet.shape[1] for sheet in sheets)
+    rows = [max(sheet.shape[0] for sheet in sheets[i : i + columns]) + 40 for i in range(0, len(sheets), columns)]
+    figure = Figure(figsize=(columns * (width + 20) / 100, sum(rows) / 100 + 0.6), layout="constrained")
+    grid = figure.add_gridspec(len(rows), columns, height_ratios=rows)
     for place, (i, sheet) in enumerate(zip(worst, sheets, strict=True)):
-        axes = figure.add_subplot(rows, columns, place + 1)
+        axes = figure.add_subplot(grid[divmod(place, columns)])
         axes.set_axis_off()
         axes.imshow(sheet)
         title = f"{result.pairs[i].name}: F {f_measure[i]:.3f}, precision {precision[i]:.3f}, recall {recall[i]:.3f}"
         axes.set_title(title, size=12)
+    handles = [Patch(color=c, label=f"{n} at {scores.thresholds[at]:.2f}") for n, c in reversed(COLOURS.items())]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=14, frameon=False)
     _save(figure, path)
 
 
@@ -109,11 +111,12 @@ def _compare(pair: Pair, threshold: float, protocol: BoundaryProtocol) -> Float[
     correct = np.any([predicted for predicted, _ in matches], axis=0)
     missed = np.any([truth & ~found for truth, (_, found) in zip(truths, matches, strict=True)], axis=0)
     canvas = np.ones((*lines.shape, 3))
-    for mask, colour in ((missed, MISSED), (lines & ~correct, FALSE), (correct, CORRECT)):
+    for mask, colour in zip((missed, lines & ~correct, correct), COLOURS.values(), strict=True):
         canvas[binary_dilation(mask, np.ones((2, 2)))] = to_rgb(colour)
     return np.concatenate([np.repeat(1 - probability[..., None], 3, axis=2), canvas], axis=1)
 
 
 def _save(figure: "Figure", path: Path | str) -> None:
+    file_format, dpi = Path(path).suffix[1:].lower(), 100 if figure.get_figwidth() > 6 else 150
     with replacing(path) as partial:
-        figure.savefig(partial, dpi=100 if figure.get_figwidth() > 6 else 150, format=Path(path).suffix[1:].lower())
+        figure.savefig(partial, dpi=dpi, format=file_format, bbox_inches="tight", pad_inches=0.1)

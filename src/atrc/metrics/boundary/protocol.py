@@ -51,11 +51,6 @@ class BoundaryProtocol:
         ascending = all(a < b for a, b in zip((0.0, *self.thresholds), (*self.thresholds, 1.0), strict=True))
         if not self.thresholds or not ascending:
             raise UserError("thresholds lie between 0 and 1, in ascending order; give at least one")
-        for key, choices in (("mode", Mode), ("annotators", Annotators), ("scoring", Scoring)):
-            if getattr(self, key) not in get_args(choices):
-                raise UserError(
-                    f"{key} {getattr(self, key)!r} does not exist; choose from: {', '.join(get_args(choices))}"
-                )
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> BoundaryProtocol:
@@ -81,6 +76,10 @@ class BoundaryProtocol:
         if isinstance(given.get("thresholds"), int):
             given["thresholds"] = evenly_spaced(given["thresholds"])
         values = {"name": name, **PROTOCOLS[name], **given}
+        for key, kind in (("mode", Mode), ("annotators", Annotators), ("scoring", Scoring)):
+            if values[key] not in get_args(kind):
+                choices = ", ".join(get_args(kind))
+                raise UserError(f"{key} {values[key]!r} does not exist; choose from: {choices}")
         if "max_dist" not in values:
             raise UserError(
                 f"protocol {name!r} has no tolerance of its own: give max_dist, "

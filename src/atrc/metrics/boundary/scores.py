@@ -72,7 +72,7 @@ def boundary_scores(
         ods_threshold=best.threshold,
         ods_precision=best.precision,
         ods_recall=best.recall,
-        ois_f=float(rates(best_of_each(counts, protocol), protocol)[2]) if per_image else None,
+        ois_f=image_scale_rates(counts, protocol)[2] if per_image else None,
         ap=_average_precision(precision, recall),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
@@ -104,10 +104,12 @@ def best_point(counts: Int[ndarray, "t 4"], protocol: BoundaryProtocol) -> Point
     return Point(*points[:, points[3].argmax()].tolist())
 
 
-def best_of_each(counts: Int[ndarray, "i t 4"], protocol: BoundaryProtocol) -> Int[ndarray, "4"]:
-    """Return the counts of each image at its own best threshold, summed."""
+def image_scale_rates(counts: Int[ndarray, "i t 4"], protocol: BoundaryProtocol) -> tuple[float, float, float]:
+    """Return precision, recall and F over all images, each at its own best threshold (OIS)."""
     best = rates(counts, protocol)[2].argmax(axis=1)
-    return np.take_along_axis(counts, best[:, None, None], axis=1).sum(axis=(0, 1))
+    summed = np.take_along_axis(counts, best[:, None, None], axis=1).sum(axis=0)
+    precision, recall, f_measure = rates(summed, protocol)
+    return float(precision[0]), float(recall[0]), float(f_measure[0])
 
 
 def _average_precision(precision: Float64[ndarray, " t"], recall: Float64[ndarray, " t"]) -> float:

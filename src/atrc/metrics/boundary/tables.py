@@ -9,7 +9,7 @@ import numpy as np
 
 from atrc.files import write_atomic
 from atrc.metrics.boundary.folders import FolderScores
-from atrc.metrics.boundary.scores import best_of_each, best_point, rates
+from atrc.metrics.boundary.scores import best_point, image_scale_rates, rates
 
 
 def write_image_scores(result: FolderScores, path: Path | str) -> None:
@@ -44,7 +44,7 @@ def write_bsds(result: FolderScores, folder: Path | str) -> None:
         best = best_point(counts, protocol)
         images.append([number, best.threshold, best.recall, best.precision, best.f_measure])
     precision, recall, f_measure = rates(result.counts.sum(axis=0), protocol)
-    ois_precision, ois_recall, ois_f = rates(best_of_each(result.counts, protocol), protocol)
+    ois_precision, ois_recall, ois_f = image_scale_rates(result.counts, protocol)
     ods = [scores.ods_threshold, scores.ods_recall, scores.ods_precision, scores.ods_f]
     write_atomic(folder / "eval_bdry_img.txt", _rows(images))
     write_atomic(

@@ -12,9 +12,10 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from atrc.errors import UserError
+from atrc.files import Files
 from atrc.metrics.boundary.counting import boundary_counts
 from atrc.metrics.boundary.protocol import BoundaryProtocol
-from atrc.metrics.boundary.reading import SUFFIXES, TRUTH_SUFFIXES, Truth, read_prediction, read_truths
+from atrc.metrics.boundary.reading import JPEG, SUFFIXES, TRUTH_SUFFIXES, Truth, read_prediction, read_truths
 from atrc.metrics.boundary.scores import BoundaryScores, best_point, boundary_scores
 
 # What can be wrong with an image and still be scored, and the cure.
@@ -120,7 +121,7 @@ def _count(
         "faint": suffix == ".png" and 0 < highest <= np.float32(1 / 255),
         "inverted": probability.mean() > 0.5
         and _best_f(boundary_counts(1 - probability, truths, protocol), protocol) > _best_f(counts, protocol),
-        "jpeg": suffix in (".jpg", ".jpeg"),
+        "jpeg": suffix in JPEG,
         "empty": not truths.any(axis=(1, 2)).all(),
     }
     return counts, [finding for finding, true in checks.items() if true]
@@ -173,15 +174,14 @@ def _by_name(folder: Path, suffixes: tuple[str, ...], folders: bool = False) -> 
     """Return the files in a folder, and its folders if wanted, by their names without suffix."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        usable = folders if path.is_dir() else path.suffix.lower() in suffixes
-        if path.name.startswith(".") or not usable:
-            continue
-        name = unicodedata.normalize("NFC", path.name if path.is_dir() else path.stem)
-        if name in found:
-            raise UserError(f"{path}: same name as {found[name]}; remove one of them")
-        found[name] = path
+    files = Files(folder, suffixes)
+    found = {name: path for name in files.paths if (path := files.find(name))}
+    for path in sorted(folder.iterdir()) if folders else ():
+        name = unicodedata.normalize("NFC", path.name)
+        if path.is_dir() and not name.startswith("."):
+            if name in found:
+                raise UserError(f"{found[name]} and {path.name}/ have the same name; keep the one that counts")
+            found[name] = path
     return found
 
 

@@ -1,22 +1,22 @@
 """Boundary maps in files: predictions, and annotations in the forms that data sets have them."""
 
-import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 from numpy import ndarray
 
 from atrc.errors import UserError
+from atrc.images import read_image, read_values, single_channel
 from atrc.matfile import load_variables
 
 Truth = Literal["boundaries", "labels"]
 
-GREY = ("1", "L", "I;16")
 FIELDS = {"boundaries": "Boundaries", "labels": "Segmentation"}  # of BSDS's groundTruth
 TRUTH_SUFFIXES = (".png", ".npy", ".mat")
-SUFFIXES = (*TRUTH_SUFFIXES, ".jpg", ".jpeg")
+JPEG = (".jpg", ".jpeg")
+SUFFIXES = (*TRUTH_SUFFIXES, *JPEG)
 
 
 def read_prediction(path: Path) -> Float32[ndarray, "h w"]:
@@ -25,7 +25,7 @@ def read_prediction(path: Path) -> Float32[ndarray, "h w"]:
     Raises:
         UserError: The file is unreadable or not one grey map.
     """
-    values = _single(_read(path, ""), path)
+    (values,) = _read(path, "")
     if values.dtype in (np.uint8, np.uint16):
         return values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max)
     if values.dtype == bool or np.issubdtype(values.dtype, np.floating):
@@ -79,62 +79,32 @@ def _binary(values: Shaped[ndarray, "h w"], path: Path) -> Bool[ndarray, "h w"]:
     return boundary
 
 
-def _single(maps: list[ndarray], path: Path) -> ndarray:
-    if len(maps) != 1:
-        raise UserError(f"{path}: {len(maps)} maps; a prediction is one")
-    return maps[0]
-
-
-def _read(path: Path, field: str) -> list[ndarray]:
+def _read(path: Path, field: str) -> list[Shaped[ndarray, "h w"]]:
     """Return the maps in a file; of BSDS annotations this field."""
     suffix = path.suffix.lower()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old headers and odd metadata
-            if suffix == ".mat":
-                maps = _mat_maps(load_variables(path), field)
-            else:
-                maps = [_read_npy(path) if suffix == ".npy" else _read_image(path, indexed=field == FIELDS["labels"])]
-    except UserError:
-        raise
-    except Exception as error:  # NumPy and Pillow raise many kinds
-        raise UserError(f"{path}: unreadable ({error}); write the file again") from error
-    for values in maps:
-        if values.dtype.kind not in "biuf":
-            raise UserError(f"{path}: {values.dtype} values; save numbers")
-        if values.ndim != 2:
-            raise UserError(f"{path}: shape {values.shape}; save one grey channel, height x width")
-    return maps
+    if suffix == ".mat":
+        maps = _mat_maps(path, field)
+    elif suffix in JPEG:
+        maps = [read_image(path).pixels]
+    else:
+        maps = [read_values(path, brightness=field != FIELDS["labels"])]
+    return [single_channel(values, path) for values in maps]
 
 
-def _mat_maps(variables: dict[str, Any], field: str) -> list[ndarray]:
-    if "groundTruth" in variables:
+def _mat_maps(path: Path, field: str) -> list[ndarray]:
+    variables = load_variables(path)
+    if field and "groundTruth" in variables:
         annotators = variables["groundTruth"]
         annotators = [annotators] if isinstance(annotators, dict) else list(annotators)
-        if not field:
-            raise ValueError("annotations, not a prediction")
-        return [np.asarray(one[field]) for one in annotators]
-    maps = [value for value in variables.values() if isinstance(value, ndarray) and value.ndim == 2]
-    if len(maps) != 1:
-        raise ValueError(f"one matrix, or groundTruth, was expected among the variables {', '.join(variables)}")
+        if not all(isinstance(one, dict) and field in one for one in annotators):
+            raise UserError(f"{path}: groundTruth has no field {field}; it is not a file of BSDS")
+        maps = [np.asarray(one[field]) for one in annotators]
+    else:
+        maps = [value for value in variables.values() if isinstance(value, ndarray) and value.ndim == 2]
+        if len(maps) != 1:
+            names = ", ".join(variables)
+            raise UserError(f"{path}: holds {len(maps)} matrices (variables: {names}); save one, or BSDS's groundTruth")
+    for values in maps:
+        if values.dtype.kind not in "biuf" or values.ndim != 2:
+            raise UserError(f"{path}: {values.dtype} of shape {values.shape}; save a matrix of numbers")
     return maps
-
-
-def _read_npy(path: Path) -> ndarray:
-    with path.open("rb") as file:
-        values = np.load(file, allow_pickle=False)
-    if not isinstance(values, ndarray):
-        raise ValueError("an archive of arrays")
-    return values
-
-
-def _read_image(path: Path, indexed: bool) -> ndarray:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG", "JPEG"]) as image:
-        if image.mode in GREY or (indexed and image.mode == "P"):
-            return np.asarray(image)
-        channels = np.asarray(image)
-        if image.mode != "RGB" or (channels != channels[..., :1]).any():
-            raise ValueError(f"a grey image was expected, not one of mode {image.mode}")
-        return channels[..., 0]

@@ -2,10 +2,10 @@
 
     python benchmarks/inference.py [none] [nyud_hrnet18] [global] .. [--size H W] [--threads N] [--compile]
 
-Networks are HRNet18's for the tasks of NYUD-v2, named by their genotype; `none` is the multi-task network. All forms return classes, metres, unit vectors and
-probabilities, and are compared before they are timed. They take turns within a repeat, in both orders; times are
-medians. Memory is the highest resident size over the size before, with the network loaded, in a process of its own
-(Linux).
+Networks are HRNet18 for the tasks of NYUD-v2, named by their genotype; `none` is the multi-task network. All forms
+return classes, metres, unit vectors and probabilities, and are compared before they are timed. They take turns within a
+repeat, in both orders; times are medians. Memory is the highest resident size over the size before, with the network
+loaded, in a process of its own (Linux).
 """
 
 import argparse

@@ -6,7 +6,6 @@ import abc
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from atrc.branching import Branching
 from atrc.data.sampling import hash_seed
@@ -16,7 +15,7 @@ from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, count_cost
 from atrc.search.branches import BranchSupergraph
 from atrc.search.schedule import linear
-from atrc.training.optim.optimizers import Joint
+from atrc.training.optim import Joint, build_optimizer
 from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 
@@ -33,21 +32,14 @@ class SearchPhase(TrainPhase, abc.ABC):
 
     def __init__(self, network: MultiTaskNetwork, recipe: Recipe) -> None:
         super().__init__(network, recipe)
-        self.adam = torch.optim.Adam(self.supergraph.alphas(), recipe.search.lr)
+        self.alpha_optimizer = build_optimizer("adam", self.supergraph.alphas(), lr=recipe.search.lr)
+        self.optimizer = Joint(self.weight_optimizer, self.alpha_optimizer)
+        self.clipped, self.clip = [*self.weights, *self.supergraph.alphas()], recipe.search.clip
 
     def find_weights(self) -> list[torch.nn.Parameter]:
         """Return all parameters but alpha."""
         alphas = set(self.supergraph.alphas())
         return [parameter for parameter in self.network.parameters() if parameter not in alphas]
-
-    def optimizer(self) -> Optimizer:
-        """Return SGD on the weights with Adam on alpha."""
-        return Joint(self.sgd, self.adam)
-
-    @property
-    def clip(self) -> float | None:
-        """Largest norm of the weights' gradient."""
-        return self.recipe.search.clip
 
     def before(self, step: int) -> None:
         """Draw the weights of what can be chosen."""

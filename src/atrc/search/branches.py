@@ -77,8 +77,11 @@ class BranchSupergraph(TaskBackbone):
         """Return the architecture parameters."""
         return [self.operator_alpha]
 
-    def sample(self, temperature: float, seed: int) -> None:
-        """Draw the weights of one step; the same seed draws the same noise on every device and process."""
+    def sample(self, temperature: float | None, seed: int) -> None:
+        """Draw the weights of one step, or none in the warm-up; a seed draws the same noise on all devices."""
+        if temperature is None:
+            self.weights = None
+            return
         alpha, generator = self.operator_alpha, torch.Generator().manual_seed(seed)
         self.weights = gumbel_softmax(alpha, gumbel_noise(alpha, generator), temperature)
 
@@ -92,7 +95,7 @@ class BranchSupergraph(TaskBackbone):
 
     @torch.no_grad()
     def count_gflops(self, size: tuple[int, int]) -> Float[Tensor, " l"]:
-        """Return the operations of an operator of every layer for an image of a size [GFLOP]; one multiply-add is two."""
+        """Return the operations of one operator of every layer for one image [GFLOP]; a multiply-add is two."""
         stages = [self.first, *(operators[0] for operators in self.later)]  # type: ignore[index]
         state, counts = [torch.zeros(1, 3, *size, device="meta")], []
         for stage in stages:

@@ -63,14 +63,15 @@ class BranchSupergraph(TaskBackbone):
         return {task: self._path(stem, j) for j, task in enumerate(self.tasks)}
 
     def _path(self, state: list[Tensor], j: int) -> list[Tensor]:
-        picks = [j] * len(self.later) if self.training else self.operator_alpha[:, j].argmax(-1).tolist()
-        for i, (operators, pick) in enumerate(zip(self.later, picks, strict=True)):
+        layers: Any = self.later
+        picks = [j] * len(layers) if self.training else self.operator_alpha[:, j].argmax(-1).tolist()
+        for i, (operators, pick) in enumerate(zip(layers, picks, strict=True)):
             if self.training and self.weights is not None:
                 weights = self.weights[i, j].to(state[-1].dtype)
-                outputs = zip(*(operator(state) for operator in operators), strict=True)  # type: ignore[operator]
+                outputs = zip(*(operator(state) for operator in operators), strict=True)
                 state = [sum(w * x for w, x in zip(weights, level, strict=True)) for level in outputs]
             else:
-                state = operators[pick](state)  # type: ignore[index, operator]
+                state = operators[pick](state)
         return state
 
     def alphas(self) -> list[nn.Parameter]:
@@ -121,13 +122,13 @@ class BranchSupergraph(TaskBackbone):
 
     def branching(self) -> Branching:
         """Return the most probable tree."""
-        picks = self.operator_alpha.argmax(-1).T.tolist()
+        paths = [tuple(path) for path in self.operator_alpha.argmax(-1).T.tolist()]
         stages = []
         for depth in range(1, len(self.later) + 1):
-            groups: dict[tuple[int, ...], tuple[str, ...]] = {}
-            for task, path in zip(self.tasks, picks, strict=True):
-                groups[key] = (*groups.get(key := tuple(path[:depth]), ()), task)
-            stages.append(tuple(groups.values()))
+            groups: dict[tuple[int, ...], list[str]] = {}
+            for task, path in zip(self.tasks, paths, strict=True):
+                groups.setdefault(path[:depth], []).append(task)
+            stages.append(tuple(map(tuple, groups.values())))
         return Branching(tuple(stages))
 
 

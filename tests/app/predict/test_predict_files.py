@@ -12,7 +12,7 @@ from atrc.app.data import sheet as data_sheet
 from atrc.app.legends import LINE, draw_legend
 from atrc.app.predict.files import STRIP, Writer, strips, write_raw
 from atrc.app.predict.predictor import decode
-from atrc.app.predict.sheet import draw_colour, draw_sheet
+from atrc.app.sheet import draw_colour, draw_sheet
 from atrc.errors import UserError
 from atrc.tasks import Depth, SemanticSegmentation, SurfaceNormals
 from predicting import RAW, SEMSEG, TASKS, outputs, read

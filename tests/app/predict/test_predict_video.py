@@ -11,8 +11,8 @@ from atrc.app.predict.predict import run_predict
 from atrc.app.predict.predictor import decode, non_finite
 from atrc.app.predict.report import Report
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_sheet
 from atrc.app.predict.video import Frame, Summary, chunks
+from atrc.app.sheet import draw_sheet
 from atrc.errors import UserError
 from predicting import PREDICTED, RAW, files, index, noise, outputs, read
 

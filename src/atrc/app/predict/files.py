@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atrc.app.predict.predictor import Outputs, decode
 from atrc.app.predict.settings import Keep
-from atrc.app.predict.sheet import draw_colour, draw_sheet
+from atrc.app.sheet import draw_colour, draw_sheet
 from atrc.errors import UserError
 from atrc.files import replacing
 from atrc.tasks import PROBABILITY, Task

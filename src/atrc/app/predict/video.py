@@ -19,7 +19,7 @@ from atrc.app.predict.inputs import Input
 from atrc.app.predict.predictor import Predictor, decode, non_finite
 from atrc.app.predict.report import Report, is_full
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_sheet
+from atrc.app.sheet import draw_sheet
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing
 from atrc.images import shrunk

@@ -1,4 +1,4 @@
-"""Images of predictions with legends, one by one and side by side."""
+"""Images of predictions and labels with legends, one by one and side by side."""
 
 from __future__ import annotations
 
@@ -48,36 +48,39 @@ def draw_sheet(
         decoded: Their decoded predictions.
         title: A line at the top.
     """
-    h, w = image.shape[:2]
-    scale = CELL / max(h, w)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    width = max(size[0], CELL // 2)  # room for a legend below a narrow image
-    cells = [_cell("image", image, size, width, None)]
+    cells = [draw_cell("image", image)]
     for task in tasks:
         values = np.nan_to_num(decoded[task.name])
-        cells.append(_cell(task.name, task.colour(values), size, width, draw_legend(task, values, width)))
-    return _grid(cells, title)
+        cells.append(draw_cell(task.name, task.colour(values), task, values))
+    return draw_grid(cells, title)
 
 
-def _cell(
-    title: str, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], width: int, legend: Image.Image | None
+def draw_cell(
+    title: str,
+    pixels: UInt8[np.ndarray, "h w 3"],
+    task: Task | None = None,
+    values: Shaped[np.ndarray, "*_ h2 w2"] | None = None,
 ) -> Image.Image:
-    image = Image.fromarray(pixels)
-    enlarge = Image.Resampling.NEAREST if legend else Image.Resampling.BICUBIC
+    """Draw an image below its title; below a coloured one, the legend of its task for these values."""
+    image, scale = Image.fromarray(pixels), CELL / max(pixels.shape[:2])
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    width = max(size[0], CELL // 2)  # room for a legend below a narrow image
+    enlarge = Image.Resampling.NEAREST if task else Image.Resampling.BICUBIC
     cell = Image.new("RGB", (width, LINE + size[1] + GAP + LINES * LINE), PAPER)
     cell.paste(image.resize(size, Image.Resampling.BOX if size[0] < image.width else enlarge), (0, LINE))
     draw = ImageDraw.Draw(cell)
     draw.text((0, 0), title, INK, font(title))
     if min(size) > 2 * GAP:
         draw.rectangle((0, LINE, size[0] - 1, LINE + size[1] - 1), None, FAINT)
-    if legend:
-        cell.paste(legend, (0, LINE + size[1] + GAP))
+    if task and values is not None:
+        cell.paste(draw_legend(task, values, width), (0, LINE + size[1] + GAP))
     return cell
 
 
-def _grid(cells: Sequence[Image.Image], title: str) -> Image.Image:
+def draw_grid(cells: Sequence[Image.Image], title: str, columns: int | None = None) -> Image.Image:
+    """Draw cells of one size side by side, in as many columns as look well by default."""
     w, h = cells[0].size
-    columns = min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
+    columns = columns or min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
     rows = math.ceil(len(cells) / columns)
     top = GAP + (LINE if title else 0)
     sheet = Image.new("RGB", (columns * (w + 2 * GAP), top + rows * (h + GAP)), PAPER)

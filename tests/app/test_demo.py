@@ -5,8 +5,6 @@ import pytest
 from PIL import Image
 
 from atrc.app import demo
-from atrc.app.report.pictures import load_photo
-from atrc.errors import UserError
 
 
 @pytest.fixture
@@ -31,13 +29,3 @@ def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, cap
     assert len(stamps) == 3
     demo.run_demo(tmp_path / "demo", None, seed=0)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("last.ckpt")} == stamps
-
-
-def test_a_photo_is_turned_upright_and_shrunk(tmp_path):
-    image = Image.fromarray(np.full((60, 100, 3), 128, np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    image.save(tmp_path / "p.jpg", exif=exif)
-    assert load_photo(tmp_path / "p.jpg", 50).shape == (50, 30, 3)
-    with pytest.raises(UserError, match="no such file"):
-        load_photo(tmp_path / "q.jpg", 50)

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from textbook import local_context as textbook
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,4 +1,5 @@
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from atrc.app import demo
 
 @pytest.fixture
 def tiny(monkeypatch):
-    for name, value in {"SIZE": (48, 64), "TRAIN": 4, "VAL": 2, "STEPS": 2, "SEARCH_STEPS": 2}.items():
+    numbers = {"SIZE": (48, 64), "TRAIN": 4, "VAL": 2, "STEPS": 2, "SEARCH_STEPS": 2}
+    for name, value in {**numbers, "BACKBONE": "timm:test_resnet"}.items():
         monkeypatch.setattr(demo, name, value)
+    monkeypatch.setattr(demo, "write_rooms", partial(demo.write_rooms, workers=1))  # in this process
 
 
 def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, capsys):

@@ -15,13 +15,14 @@ from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.images import read_image
-from atrc.training.evaluation.evaluate import Result, constant_results, evaluation_loader
+from atrc.training.evaluation.evaluate import constant_results, evaluation_loader
 from atrc.training.loop import fit
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.resources import count_multiply_adds, count_parameters
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 SIZE = (96, 128)
+BACKBONE = "hrnet18"
 TRAIN, VAL = 240, 40
 STEPS, SEARCH_STEPS = 450, 200
 
@@ -50,12 +51,13 @@ def run_demo(out: Path, image: Path | None, seed: int) -> None:
     found = replace(
         baseline,
         out=str(out / "atrc"),
-        network=NetworkConfig(distillation="atrc", genotype=str(searching.folder / "genotype.json")),
+        network=replace(baseline.network, distillation="atrc", genotype=str(searching.folder / "genotype.json")),
     )
     say(f"4/5  the found genotype from scratch, {STEPS} steps -> {found.out}")
     rows.append(train(found, "ATRC, searched"))
     rows[1] = replace(rows[1], delta_m=gain(rows[1], rows[0]))
-    rows.insert(0, Row("best constant", constants(baseline)))
+    dataset = open_dataset(str(data), "val")
+    rows.insert(0, Row("best constant", constant_results(dataset.tasks, evaluation_loader(dataset, SIZE, 4, 0))))
     say(f"5/5  report -> {out / 'report.html'}\n")
     print_table(rows)
     write_report(out, rows, genotype, [baseline, found], searching, image)
@@ -71,6 +73,7 @@ def demo_recipe(out: Path, data: Path, seed: int) -> Recipe:
     """Return the recipe of the baseline; the other runs change as little as possible."""
     return Recipe(
         out=str(out),
+        network=NetworkConfig(backbone=BACKBONE),
         data=DataConfig(root=str(data), crop=SIZE, batch_size=4, scale=(0.75, 1.5)),
         optim=OptimConfig(steps=STEPS, lr=0.02, warmup=50),
         seed=seed,
@@ -94,16 +97,10 @@ def train(recipe: Recipe, name: str) -> Row:
     saved = Checkpoint.load(checkpoint_path(recipe.folder))
     network = saved.build()
     cost = count_parameters(network), count_multiply_adds(network, recipe.data.crop)
-    return Row(name, results, *cost, saved.seconds)
+    return Row(name, results, network, *cost, saved.seconds)
 
 
 def search(recipe: Recipe) -> Genotype:
     """Search, or read a finished search."""
     fit(recipe, search=True, resume=True)
     return Genotype.load(recipe.folder / "genotype.json")
-
-
-def constants(recipe: Recipe) -> dict[str, Result]:
-    """Score the best constant predictors."""
-    saved = Checkpoint.load(checkpoint_path(recipe.folder))
-    return constant_results(saved.read_tasks(), evaluation_loader(open_dataset(recipe.data.root, "val"), SIZE, 4, 0))

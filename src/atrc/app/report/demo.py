@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,12 @@ from atrc.data.layouts import open_dataset
 from atrc.files import write_atomic
 from atrc.genotype import Genotype
 from atrc.images import read_image
+from atrc.network import MultiTaskNetwork
 from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation, Task
 from atrc.tasks.legends import to_bytes, to_css
 from atrc.training.evaluation.evaluate import Result
-from atrc.training.loading import load
 from atrc.training.recipe import Recipe
-from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 
 # h w image
 
@@ -35,10 +35,11 @@ IMAGES = 4  # validation images on the page
 
 @dataclass(frozen=True)
 class Row:
-    """One network of the comparison; `seconds` is its training time."""
+    """One network of the comparison; the best constant predictor has none. `seconds` is the training time."""
 
     name: str
     results: dict[str, Result]
+    network: MultiTaskNetwork | None = None
     parameters: int | None = None
     multiply_adds: int | None = None
     seconds: float | None = None
@@ -84,7 +85,7 @@ def write_report(
         search: The search.
         image: An image to predict too.
     """
-    predictors = {run.folder.name: Predictor(load(run.folder), "cpu") for run in runs}
+    predictors = {row.name: Predictor(row.network, "cpu") for row in rows if row.network}
     tasks = next(iter(predictors.values())).tasks
     sheets = _validation_sheets(predictors, runs[0].data.root)
     if image is not None:
@@ -101,7 +102,7 @@ def write_report(
         curves=plot_curves([run.folder for run in runs], search.folder),
         sheets=sheets,
         legend=_legend(tasks),
-        search_seconds=round(Checkpoint.load(checkpoint_path(search.folder)).seconds),
+        search_seconds=round(json.loads((search.folder / "results.json").read_text(encoding="utf-8"))["seconds"]),
     )
     write_atomic(out / "report.html", text)
 

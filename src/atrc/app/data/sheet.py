@@ -9,8 +9,6 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from atrc.app.legends import GAP, PAPER, draw_legend
-from atrc.app.sheet import draw_cell, draw_grid
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
@@ -18,6 +16,8 @@ from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.files import replacing
 from atrc.tasks import Task
+from atrc.tasks.legends import GAP, PAPER, draw_legend
+from atrc.tasks.sheet import cell_size, draw_cell, draw_grid
 
 # h w image
 
@@ -63,13 +63,13 @@ def draw_sheet(tasks: Sequence[Task], samples: Sequence[Sample]) -> Image.Image:
 
 def _row(tasks: Sequence[Task], sample: Sample) -> Image.Image:
     image = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
-    cells = [draw_cell("image", image)]
+    size, width = cell_size(*image.shape[:2])
+    cells = [draw_cell("image", image, size, width, None)]
     for task in tasks:
         truth, valid = sample["truth"][task.name].numpy(), sample["valid"][task.name].numpy()
-        if valid.any():
-            cells.append(draw_cell(task.name, paint(task, sample), task, truth[..., valid][..., None, :]))
-        else:
-            cells.append(draw_cell(f"{task.name}: no label", paint(task, sample)))
+        legend = draw_legend(task, truth[..., valid][..., None, :], width) if valid.any() else None
+        title = task.name if legend else f"{task.name}: no label"
+        cells.append(draw_cell(title, paint(task, sample), size, width, legend))
     return draw_grid(cells, f"{sample['id']}  {image.shape[0]}x{image.shape[1]}", columns=len(cells))
 
 

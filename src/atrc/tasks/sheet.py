@@ -1,4 +1,4 @@
-"""Images of predictions and labels with legends, one by one and side by side."""
+"""Images of predictions with legends, one by one and side by side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_legend, font
 from atrc.tasks import Task
+from atrc.tasks.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_legend, font
 
-# h w image
+# h w image, y x its predictions
 
 CELL = 400  # longest side of an image in a sheet [px]
 SMALLEST = 480  # least width of a single image [px], so that its legend is readable
@@ -35,7 +35,7 @@ def draw_colour(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> Image.Imag
 def draw_sheet(
     image: UInt8[np.ndarray, "h w 3"],
     tasks: Sequence[Task],
-    decoded: Mapping[str, Shaped[np.ndarray, "*_ h w"]],
+    decoded: Mapping[str, Shaped[np.ndarray, "*_ y x"]],
     title: str = "",
 ) -> Image.Image:
     """Draw the image and every prediction side by side, each with its legend.
@@ -45,40 +45,44 @@ def draw_sheet(
     Args:
         image: The network's input.
         tasks: The network's tasks.
-        decoded: Their decoded predictions.
+        decoded: Their decoded predictions, as large as the image or larger.
         title: A line at the top.
     """
-    cells = [draw_cell("image", image)]
+    h, w = image.shape[:2]
+    size, width = cell_size(h, w)
+    cells = [draw_cell("image", image, size, width, None)]
     for task in tasks:
         values = np.nan_to_num(decoded[task.name])
-        cells.append(draw_cell(task.name, task.colour(values), task, values))
+        cells.append(draw_cell(task.name, task.colour(values), size, width, draw_legend(task, values, width)))
     return draw_grid(cells, title)
 
 
+def cell_size(h: int, w: int) -> tuple[tuple[int, int], int]:
+    """Return width and height of an image in a cell, and the width of the cell [px]."""
+    scale = CELL / max(h, w)
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    return size, max(size[0], CELL // 2)  # room for a legend below a narrow image
+
+
 def draw_cell(
-    title: str,
-    pixels: UInt8[np.ndarray, "h w 3"],
-    task: Task | None = None,
-    values: Shaped[np.ndarray, "*_ h2 w2"] | None = None,
+    title: str, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], width: int, legend: Image.Image | None
 ) -> Image.Image:
-    """Draw an image below its title; below a coloured one, the legend of its task for these values."""
-    image, scale = Image.fromarray(pixels), CELL / max(pixels.shape[:2])
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    width = max(size[0], CELL // 2)  # room for a legend below a narrow image
-    enlarge = Image.Resampling.NEAREST if task else Image.Resampling.BICUBIC
+    """Draw an image of this size below its title, in a cell of this width, and its legend below."""
+    image = Image.fromarray(pixels)
+    enlarge = Image.Resampling.NEAREST if legend else Image.Resampling.BICUBIC
     cell = Image.new("RGB", (width, LINE + size[1] + GAP + LINES * LINE), PAPER)
     cell.paste(image.resize(size, Image.Resampling.BOX if size[0] < image.width else enlarge), (0, LINE))
     draw = ImageDraw.Draw(cell)
     draw.text((0, 0), title, INK, font(title))
     if min(size) > 2 * GAP:
         draw.rectangle((0, LINE, size[0] - 1, LINE + size[1] - 1), None, FAINT)
-    if task and values is not None:
-        cell.paste(draw_legend(task, values, width), (0, LINE + size[1] + GAP))
+    if legend:
+        cell.paste(legend, (0, LINE + size[1] + GAP))
     return cell
 
 
 def draw_grid(cells: Sequence[Image.Image], title: str, columns: int | None = None) -> Image.Image:
-    """Draw cells of one size side by side, in as many columns as look well by default."""
+    """Draw cells of one size side by side; their number and shape choose the columns by default."""
     w, h = cells[0].size
     columns = columns or min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
     rows = math.ceil(len(cells) / columns)

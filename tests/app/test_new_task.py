@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from atrc.app.data.sheet import draw_sheet
-from atrc.app.legends import describe_legend, describe_value, draw_legend, present, to_css
 from atrc.app.predict.files import write_raw
+from atrc.tasks.legends import describe_legend, describe_value, draw_legend, present, to_css
 
 PAGE = Path(__file__).parents[2] / "docs/extend/task.md"
 

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.legends import FAINT, GAP, INK, LINE, PAPER, draw_legend, font
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
@@ -17,6 +16,7 @@ from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.files import replacing
 from atrc.tasks import PROBABILITY, Bar, Task
+from atrc.tasks.legends import FAINT, GAP, INK, LINE, PAPER, draw_legend, font
 
 # h w image
 

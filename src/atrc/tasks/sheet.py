@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_legend, font
 from atrc.tasks import Task
+from atrc.tasks.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_legend, font
 
-# h w image
+# h w image, y x its predictions
 
 CELL = 400  # longest side of an image in a sheet [px]
 SMALLEST = 480  # least width of a single image [px], so that its legend is readable
@@ -35,7 +35,7 @@ def draw_colour(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> Image.Imag
 def draw_sheet(
     image: UInt8[np.ndarray, "h w 3"],
     tasks: Sequence[Task],
-    decoded: Mapping[str, Shaped[np.ndarray, "*_ h w"]],
+    decoded: Mapping[str, Shaped[np.ndarray, "*_ y x"]],
     title: str = "",
 ) -> Image.Image:
     """Draw the image and every prediction side by side, each with its legend.
@@ -45,7 +45,7 @@ def draw_sheet(
     Args:
         image: The network's input.
         tasks: The network's tasks.
-        decoded: Their decoded predictions.
+        decoded: Their decoded predictions, as large as the image or larger.
         title: A line at the top.
     """
     h, w = image.shape[:2]

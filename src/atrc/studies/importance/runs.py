@@ -16,7 +16,7 @@ from atrc.genotype import Genotype, block_agreement
 from atrc.studies.cells import Cell
 from atrc.studies.importance.permutation import measure_importance
 from atrc.studies.importance.scores import Importance, Pair, average, correlation
-from atrc.studies.measured import measure
+from atrc.studies.measured import Spread, measure
 from atrc.studies.plan import read_study
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol
@@ -133,8 +133,8 @@ class RowImportance:
     searches: int = 0
 
     @property
-    def table(self) -> dict[Pair, tuple[float, float]]:
-        """Mean and standard deviation of the drop in Delta_m [%] of every block, by (target, source)."""
+    def table(self) -> dict[Pair, Spread]:
+        """The drop in Delta_m [%] of every block, by (target, source)."""
         return average(self.runs, self.baselines)
 
     @property
@@ -145,7 +145,7 @@ class RowImportance:
         """
         if self.agreement is None:
             return None
-        return correlation({pair: mean for pair, (mean, _) in self.table.items()}, self.agreement)
+        return correlation({pair: drop.mean for pair, drop in self.table.items()}, self.agreement)
 
     def contexts(self, pair: Pair) -> list[str]:
         """Return the contexts of a block in the runs."""
@@ -154,9 +154,9 @@ class RowImportance:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         blocks = [
-            {"target": target, "source": source, "mean": mean, "std": std, "contexts": self.contexts((target, source))}
-            | ({} if self.agreement is None else {"agreement": self.agreement[target, source]})
-            for (target, source), (mean, std) in self.table.items()
+            {"target": pair[0], "source": pair[1], "mean": drop.mean, "std": drop.std, "contexts": self.contexts(pair)}
+            | ({} if self.agreement is None else {"agreement": self.agreement[pair]})
+            for pair, drop in self.table.items()
         ]
         return {
             "name": self.name,

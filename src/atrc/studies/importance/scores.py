@@ -9,6 +9,7 @@ from typing import Any
 
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
+from atrc.studies.measured import Spread
 from atrc.training.evaluation.evaluate import Result, results_to_dict
 
 Pair = tuple[str, str]  # target, source
@@ -65,34 +66,26 @@ class Importance:
         )
 
 
-def mean_and_deviation(drops: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Return the mean drop over runs, and its standard deviation: over runs, or of one run over its permutations.
-
-    >>> mean_and_deviation([[1.0, 3.0], [4.0, 6.0]])  # runs of 2 and 5
-    (3.5, 2.1213203435596424)
-    """
-    values = [statistics.fmean(run) for run in drops] if len(drops) > 1 else drops[0]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-
-
 def average(
     runs: Sequence[Importance], baselines: Sequence[Mapping[str, float]] | None = None
-) -> dict[Pair, tuple[float, float]]:
-    """Return the mean drop in Delta_m [%] of every block over runs, and its standard deviation.
+) -> dict[Pair, Spread]:
+    """Summarise the drop in Delta_m [%] of every block over the means of runs; of one run over its permutations.
 
     Args:
         runs: Of the same tasks.
-        baselines: Of every run, what Delta_m is against; each run's own results if not given.
+        baselines: What the Delta_m of every run is against; each run's own results if not given.
 
     Raises:
         UserError: Runs of different tasks.
     """
-    for other in runs[1:]:
-        if other.contexts.keys() != runs[0].contexts.keys():
-            raise UserError("importance is averaged over runs of the same tasks; these differ in theirs")
-    bases: Sequence[Mapping[str, float] | None] = [None] * len(runs) if baselines is None else baselines
-    drops = [run.drops(base) for run, base in zip(runs, bases, strict=True)]
-    return {pair: mean_and_deviation([run[pair] for run in drops]) for pair in runs[0].contexts}
+    if any(other.contexts.keys() != runs[0].contexts.keys() for other in runs):
+        raise UserError("importance is averaged over runs of the same tasks; these differ in theirs")
+    drops = [run.drops(base) for run, base in zip(runs, baselines or [None] * len(runs), strict=True)]
+    found = {}
+    for pair in runs[0].contexts:
+        values = [statistics.fmean(run[pair]) for run in drops] if len(drops) > 1 else drops[0][pair]
+        found[pair] = Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))
+    return found
 
 
 def correlation(one: Mapping[Pair, float], other: Mapping[Pair, float]) -> float | None:

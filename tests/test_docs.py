@@ -131,7 +131,7 @@ def test_the_command_reference_has_every_command_and_every_option():
 
 def test_a_reference_page_lists_every_public_module_of_its_package():
     modules = load(DOCS / "hooks/reference.py").modules
-    assert modules("atrc.heads") == "::: atrc.heads.convolutional"
+    assert modules("atrc.heads") == "::: atrc.heads"
     assert modules("atrc.genotype") == "::: atrc.genotype"
     documented = re.findall(r"<!-- modules of ([\w.]+) -->", "".join(PAGES.values()))
     packages = {f"atrc.{path.stem}" for path in (ROOT / "src/atrc").glob("[a-z]*") if path.suffix in ("", ".py")}
@@ -216,3 +216,13 @@ def test_the_site_builds_without_warnings_and_fetches_nothing_from_elsewhere(tmp
     for page in pages:
         assert 'class="mermaid"' not in page.read_text(encoding="utf-8")
     assert "repo_url" not in SITE
+
+
+@pytest.mark.parametrize("table", range(1, 6))
+def test_the_page_on_reproducing_has_the_numbers_of_the_recipes(table):
+    study = yaml.safe_load((ROOT / f"recipes/study/table{table}.yaml").read_text(encoding="utf-8"))
+    section = PAGES["reproduce.md"].split(f"## {study['title']}\n")[1].split("\n## ")[0]
+    rows = {cells[0]: cells[5:] for line in section.splitlines() if len(cells := line.strip("| ").split(" | ")) > 5}
+    for row in study["rows"]:
+        scores = [value for key, value in row["paper"].items() if key not in ("parameters", "multiply_adds")]
+        assert sorted(map(float, rows[row["name"]])) == sorted(scores), row["name"]

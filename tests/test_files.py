@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from atrc.files import replacing, write_atomic
+from atrc.errors import UserError
+from atrc.files import Files, replacing, write_atomic
 
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
@@ -43,3 +44,18 @@ def test_a_folder_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="'.*/folder'$"):
         write_atomic(tmp_path / "folder", "")
+
+
+def test_files_are_found_by_name_whatever_the_case_of_the_ending_and_the_form_of_accents(tmp_path):
+    for name in ("a.PNG", "u\N{COMBINING DIAERESIS}ber.npy", "._a.png", ".hidden.png", "b.jpg", "c.png", "c.npy"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    files = Files(tmp_path, (".png", ".npy"))
+    assert list(files.paths) == ["a", "c", "\N{LATIN SMALL LETTER U WITH DIAERESIS}ber"]
+    assert files.find("a") == tmp_path / "a.PNG"
+    assert files.find("u\N{COMBINING DIAERESIS}ber") == files.find("\N{LATIN SMALL LETTER U WITH DIAERESIS}ber")
+    assert files.find("nothing") is None
+    with pytest.raises(UserError, match=r"c\.npy and c\.png have the same name"):
+        files.find("c")
+    with pytest.raises(UserError, match=r"b\.jpg: not a kind of file that is read here; save it as \.png, \.npy"):
+        files.find("b")

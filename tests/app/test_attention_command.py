@@ -10,9 +10,9 @@ from PIL import Image
 from atrc.app.attention import load_pixel
 from atrc.app.cli import main
 from atrc.backbones import build_backbone
-from atrc.data.images import read_image
 from atrc.distillation import ATRC
 from atrc.genotype import Genotype
+from atrc.images import read_image
 from atrc.network import MultiTaskNetwork
 from atrc.studies.attention.figures import describe_range, draw_attention, overlay
 from atrc.studies.attention.inspection import Inspection

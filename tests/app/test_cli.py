@@ -138,7 +138,7 @@ def test_a_broken_image_is_named(capsys, tmp_path):
     for path in (root / "images").iterdir():
         path.write_bytes(path.read_bytes()[:500])
     said = fails(capsys, "train", "--out", str(tmp_path / "run"), "--data.root", str(root), *SMALL)
-    assert ".jpg: not a readable picture" in said
+    assert ".jpg: cannot be read" in said
 
 
 def test_files_and_options_combine_and_later_ones_win(tmp_path, nyud_folder, capsys):

@@ -123,11 +123,11 @@ def break_everything(root):
     ids = [f"aisle_000{i}" for i in range(6)] + ["aisle_0009"]
     (root / "splits/train.txt").write_text("\n".join(ids))
     return [
-        r"semseg/aisle_0000\.png: not a readable picture \(.*; copy or export it again",
+        r"semseg/aisle_0000\.png: cannot be read \(.*; copy or export it again",
         r"depth/aisle_0001\.npy: holds the value nan \(25\.0% of its pixels\), which is no depth",
         r"material/aisle_0002\.png: expected one channel, found 3",
         r"semseg/aisle_0003\.png: 48x60 pixels, its image 48x64; labels have the size of their image",
-        r"images/aisle_0004\.jpg: not a readable picture",
+        r"images/aisle_0004\.jpg: (not a readable image|cannot be read|an empty file)",
         r"semseg/aisle_0005\.png: holds the value 7 .*none of the 3 classes \(0 to 2\)",
         r"images: no image 'aisle_0009', which the train split lists",
         r"splits/val\.txt: the split is empty",

@@ -26,9 +26,9 @@ from atrc.app.predict.settings import Settings
 from atrc.app.predict.sheet import draw_picture, draw_sheet
 from atrc.app.predict.video import Frame, Seen, chunks
 from atrc.app.predict.writer import Writer
-from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.genotype import Genotype
+from atrc.images import read_image
 from atrc.network import NetworkConfig, build_network
 from atrc.tasks import Boundaries, Depth, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals
 
@@ -256,7 +256,7 @@ def test_the_index_tells_what_was_done_and_what_failed(done, model):
     assert (animated["size"], animated["note"]) == ([10, 20], "the first of several frames")
     failed = {Path(one["source"]).name: one["reason"] for one in content["failed"]}
     assert failed == {
-        "text.jpg": "not a picture that can be read; convert it to JPEG or PNG",
+        "text.jpg": "not a readable image; convert it to JPEG or PNG",
         "zero.jpg": "an empty file",
     }
 

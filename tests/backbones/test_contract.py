@@ -1,8 +1,9 @@
-"""What every backbone promises; one joins by its entries in `BACKBONES` and `GOLDEN`."""
+"""What every backbone promises; the tests run on every entry of `BACKBONES` and `GOLDEN`."""
 
 import copy
 import functools
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,18 +12,24 @@ from torch import nn
 from atrc.backbones import BACKBONES, build_backbone
 from atrc.errors import UserError
 
-# Parameters, a checksum of the names in the state dict (checkpoints of users depend on them), number of stages
+PAGE = Path(__file__).parents[2] / "docs/extend/backbone.md"
+
+# Parameters, a checksum of the names in the state dict (users' checkpoints depend on them), number of stages, and
+# timm's name of the pretrained weights
 GOLDEN = {
-    "hrnet18": (3_860_720, 1_008_569_989, 4),
-    "hrnet48": (65_325_120, 1_472_443_706, 4),
-    "resnet50": (23_508_032, 555_816_024, 4),
-    "convnext_tiny": (27_818_592, 2_878_371_780, 4),
-    "swin_tiny": (27_517_818, 1_949_598_537, 4),
-    "dinov2_small": (22_821_984, 2_091_869_111, 0),
-    "dinov3_small": (22_352_736, 403_797_036, 0),
+    "hrnet18": (3_860_720, 1_008_569_989, 4, "hrnet_w18_small_v2.ms_in1k"),
+    "hrnet48": (65_325_120, 1_472_443_706, 4, "hrnet_w48.ms_in1k"),
+    "resnet50": (23_508_032, 555_816_024, 4, "resnet50.tv_in1k"),
+    "convnext_tiny": (27_818_592, 2_878_371_780, 4, "convnext_tiny.fb_in1k"),
+    "swin_tiny": (27_517_818, 1_949_598_537, 4, "swin_tiny_patch4_window7_224.ms_in1k"),
+    "dinov2_small": (22_471_584, 3_447_918_733, 0, "vit_small_patch14_dinov2.lvd142m"),
+    "dinov3_small": (22_002_336, 812_621_320, 0, "vit_small_patch16_dinov3.lvd1689m"),
+    "efficientnet_lite0": (2_958_848, 3_111_201_253, 4, "tf_efficientnet_lite0.in1k"),
+    "efficientnet_lite1": (3_723_520, 4_014_558_991, 4, "tf_efficientnet_lite1.in1k"),
+    "efficientnet_lite2": (4_357_952, 4_014_558_991, 4, "tf_efficientnet_lite2.in1k"),
 }
-STAGED = [name for name, (*_, stages) in GOLDEN.items() if stages]
-SIZES = [(64, 64), (33, 47), (65, 129), (1, 1)]
+STAGED = [name for name, (_, _, stages, _) in GOLDEN.items() if stages]
+SIZES = [(33, 47), (65, 129), (1, 1)]
 
 
 @functools.cache
@@ -76,10 +83,19 @@ class TestEveryBackbone:
             assert_near(batch[1:], single)
 
     def test_keeps_its_parameters_and_their_names(self, name):
-        parameters, names, _ = GOLDEN[name]
+        parameters, names, *_ = GOLDEN[name]
         assert sum(p.numel() for p in built(name).parameters()) == parameters
         found = zlib.crc32("\n".join(built(name).state_dict()).encode())
         assert found == names
+
+    def test_names_its_pretrained_weights_as_its_docs_do(self, name):
+        backbone, weights = built(name), GOLDEN[name][3]
+        config = backbone.model.pretrained_cfg
+        assert f"{config['architecture']}.{config['tag']}" == weights
+        row = next(line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+        levels = f"{', '.join(map(str, backbone.channels))} ({', '.join(map(str, backbone.strides))})"
+        for cell in (f"{GOLDEN[name][0]:,}", levels, f"`{weights}`"):
+            assert f"| {cell} |" in row
 
     def test_is_the_same_again_from_its_state_dict(self, name):
         image, other = torch.randn(1, 3, 33, 47), build_backbone(name).eval()
@@ -119,16 +135,16 @@ class TestEveryBackboneMadeOfStages:
 @pytest.mark.parametrize("name", sorted(set(BACKBONES) - set(STAGED)))
 def test_the_others_say_that_they_have_no_stages(name):
     with pytest.raises(
-        UserError, match="not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt and Swin are"
+        UserError, match="not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt, Swin and Effi"
     ):
         built(name).stages()
 
 
-EXPORTED = [pytest.param(name, marks=pytest.mark.slow if name == "hrnet48" else ()) for name in BACKBONES]
+EXPORTED = ["hrnet18", "timm:test_convnext", "dinov2_small", "efficientnet_lite0"]
 
 
-@pytest.mark.parametrize("name", EXPORTED)
-def test_every_backbone_exports_for_any_batch(name):
+@pytest.mark.parametrize("name", [*EXPORTED, pytest.param("swin_tiny", marks=pytest.mark.slow)])
+def test_a_backbone_of_every_family_exports_for_any_batch(name):
     backbone, batch = built(name), torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(backbone, (torch.randn(2, 3, 33, 47),), dynamic_shapes={"image": {0: batch}})
     images = torch.randn(3, 3, 33, 47)

@@ -153,7 +153,7 @@ def test_saliency_is_what_is_brighter_than_127(tmp_path):
         sample = open_dataset(root, "train", ["sal"])[0]
         assert np.array_equal(sample["truth"]["sal"].numpy(), grey > 127)
     Image.fromarray(np.stack([grey, 255 - grey, grey], 2)).save(root / "sal_distill/2008_000000.png")
-    with pytest.raises(UserError, match=r"2008_000000\.png: expected a grey picture, found 3 channels"):
+    with pytest.raises(UserError, match=r"2008_000000\.png: expected one channel, found 3"):
         open_dataset(root, "train", ["sal"])[0]
 
 
@@ -293,26 +293,18 @@ def _huge(root):
     )
 
 
-def _deep_image(root):
-    Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / "images/0000.jpg", format="PNG")
-
-
-def _deep_label(root):
-    Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / "segmentation/0000.png")
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda root: (root / "images/0000.jpg").unlink(), r"0000\.jpg: no such file"),
-        (lambda root: (root / "images/0000.jpg").write_bytes(b""), r"0000\.jpg: not a readable picture"),
-        (lambda root: (root / "images/0000.jpg").write_text("hello"), r"0000\.jpg: not a readable picture"),
+        (lambda root: (root / "images/0000.jpg").write_bytes(b""), r"0000\.jpg: an empty file"),
+        (lambda root: (root / "images/0000.jpg").write_text("hello"), r"0000\.jpg: not a readable image"),
         (lambda root: (root / "depth/0000.npy").unlink(), r"0000\.npy: no such file"),
         (lambda root: (root / "depth/0000.npy").write_bytes(b"\x93NUMPY"), r"0000\.npy: not a readable .npy"),
         (_pickle, r"0000\.npy: not a readable .npy"),
         (_overwrite_label, r"segmentation/0000\.png: class index 40 is out of range 0\.\.39"),
         (_wide_label, r"segmentation/0000\.png: a label map has one channel"),
-        (_truncate, r"segmentation/0000\.png: not a readable picture"),
+        (_truncate, r"segmentation/0000\.png: cannot be read"),
         (_small, r"image '0000' is 48x64 pixels but its depth label is 4x4"),
         (lambda root: np.save(root / "normals/0000.npy", np.ones((48, 64))), r"normals have three channels"),
         (_npy("normals", np.ones((48, 64, 3), np.uint8)), r"normals are numbers from -1 to 1, these are uint8"),
@@ -331,11 +323,9 @@ def _deep_label(root):
             r"0000\.npy: expected an array \(h, w\) or \(h, w, c\), found shape \(3072,\)",
         ),
         (_npy("depth", np.float32(1)), r"0000\.npy: expected an array .* found shape \(\)"),
-        (_npy("depth", np.ones((48, 64, 3))), r"0000\.npy: expected one channel, found shape \(48, 64, 3\)"),
+        (_npy("depth", np.ones((48, 64, 4))), r"0000\.npy: expected one channel, found 4"),
         (_npz, r"0000\.npy: expected an array of real numbers, this is an archive"),
         (_huge, r"0000\.npy: not a readable .npy array"),
-        (_deep_image, r"0000\.jpg: a picture of more than 8 bits a channel"),
-        (_deep_label, r"segmentation/0000\.png: expected an 8-bit picture, found uint16"),
         (lambda root: (root / "edge/0000.npy").unlink(), r"edge/0000\.npy: no such file"),
         (lambda root: (root / "segmentation/0000.png").unlink(), r"segmentation/0000\.png: no such file"),
     ],

@@ -16,6 +16,7 @@ from atrc.distillation.pap import PAP
 from atrc.distillation.psd import PSD, exchange
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
+from atrc.training.recipe.files import read_recipe, recipe_path
 
 # A new module joins by its entry; combinations of contexts read label regions, and have tests of their own.
 MODULES = {name: make for name, make in DISTILLATIONS.items() if name != "none" and name not in GATES}
@@ -155,6 +156,13 @@ def fill(module, value):
 def test_a_cross_stitch_takes_nine_tenths_of_its_own_by_hand():
     refined = CrossStitch(["a", "b", "c"], 1)({"a": pixels(10.0), "b": pixels(20.0), "c": pixels(40.0)})
     assert [refined[t].item() for t in "abc"] == pytest.approx([12.0, 20.5, 37.5])
+
+
+def test_pascal_s_recipe_mixes_as_the_released_configs():
+    recipe = read_recipe([recipe_path("data/pascal")])
+    weights = CrossStitch("abcde", 1, recipe.network.own_weight).weights[..., 0]
+    torch.testing.assert_close(weights, 0.05 + 0.75 * torch.eye(5))
+    assert NDDR("ab", 3).reductions["a"][1].momentum == 0.05
 
 
 def test_a_cross_stitch_of_one_task_is_the_identity():

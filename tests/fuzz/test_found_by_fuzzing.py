@@ -16,9 +16,9 @@ from test_hostile_networks import BACKBONE, TASKS, Called, configs, documents, s
 from test_hostile_texts import FOLDER, OWN, text
 
 from atrc.data.folder.dataset import Description
-from atrc.data.labels import read_npy, read_png
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
+from atrc.images import read_values
 from atrc.metrics.boundary.folders import read_prediction, read_truth
 from atrc.sharing.hub import load_folder
 from atrc.training.recipe.files import read_recipe
@@ -79,7 +79,7 @@ def npy(header, content=b""):
 
 def test_arrays_of_old_headers_are_read_without_a_warning(tmp_path):
     (tmp_path / "a.npy").write_bytes(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 1L), }", bytes(8)))
-    assert read_npy(tmp_path / "a.npy").tolist() == [[0], [0]]
+    assert read_values(tmp_path / "a.npy").tolist() == [[0], [0]]
 
 
 def test_records_and_archives_are_no_boundaries():
@@ -97,14 +97,14 @@ def test_doubles_beyond_a_float_are_read_as_infinite(tmp_path):
 
 def test_a_program_in_postscript_is_not_given_to_ghostscript():
     program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\nshowpage\n%%EOF\n"
-    assert "not a readable picture" in refused(lambda folder: read_png(folder / "a.png"), a_png=program)
+    assert "not a readable image" in refused(lambda folder: read_values(folder / "a.png"), a_png=program)
 
 
 def test_a_picture_of_a_few_bytes_that_tells_of_a_gigabyte():
     file = io.BytesIO()
     Image.new("1", (10_000, 10_000)).save(file, "PNG")
     assert "10000 x 10000 pixels, more than" in refused(
-        lambda folder: read_png(folder / "a.png"), a_png=file.getvalue()
+        lambda folder: read_values(folder / "a.png"), a_png=file.getvalue()
     )
 
 

@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from atrc.data.folder.dataset import upright_size
 from atrc.data.folder.labels import ClassLabels, DepthLabels, MaskLabels
-from atrc.data.images import read_image
-from atrc.data.labels import picture_size, read_grey, read_normals, read_npy, read_png, read_rgb
+from atrc.data.labels import read_normals, read_rgb
 from atrc.errors import UserError
+from atrc.images import image_size, read_image, read_values
 from atrc.metrics.boundary.folders import read_prediction, read_truth
 
 # A program in PostScript, which Pillow would give to Ghostscript
@@ -95,11 +94,11 @@ pictures = mutations.rarely(mutations.of_bytes(seeds()), bombs)
 
 
 LABELS = (
-    read_rgb, read_png, read_grey, read_normals, read_truth, read_prediction,
+    read_rgb, read_values, read_normals, read_truth, read_prediction,
     ClassLabels("semseg", {0: 0, 3: 1}, (255,), ("a", "b")).read,
     DepthLabels("depth", 0.001, (0.0,)).read, MaskLabels("edge", None, ()).read, MaskLabels("edge", 3.0, (255,)).read,
 )  # fmt: skip
-MAPS = (read_npy, read_normals, read_truth, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
+MAPS = (read_values, read_normals, read_truth, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
 
 
 @mutations.few
@@ -116,8 +115,7 @@ def test_images_are_read_or_refused(content):
 @given(pictures)
 def test_labels_in_images_are_read_or_refused(content):
     with mutations.folder({"a.png": content}) as folder:
-        picture_size(folder / "a.png")
-        upright_size(folder / "a.png")
+        image_size(folder / "a.png")
         for read in LABELS:
             with suppress(UserError):
                 read(folder / "a.png")

@@ -81,16 +81,22 @@ def test_propagation_runs_from_coarse_to_fine_only():
     assert changed == [True, True, False, False]
 
 
-def test_attention_over_the_tasks_adds_up_to_one():
-    block = FPM(CHANNELS, TASKS).propagation[0].eval()
+@pytest.mark.parametrize(
+    ("over", "weights"),
+    [
+        ("tasks", [0.25, 0.75, 0.5, 0.25, 0.75, 0.25, 0.5, 0.75]),  # channel i of the one task against i of the other
+        ("channels", [0.25, 0.75, 0.5, 0.5, 0.75, 0.25, 0.25, 0.75]),  # neighbours in pairs
+    ],
+)
+def test_attention_is_a_softmax_over_tasks_or_neighbouring_channels(over, weights):
+    block = FPM((4, 4), TASKS, over).propagation[0].eval()
     with torch.no_grad():
-        for p in block.attention[-1].parameters():
-            p.zero_()  # equal attention: the mean over the tasks enters the shared block
-    x = {"semseg": torch.randn(1, 16, 2, 2), "depth": torch.randn(1, 16, 2, 2)}
+        block.attention[-1].weight.zero_()
+        block.attention[-1].bias.copy_(torch.tensor([1.0, 3, 1, 1, 3, 1, 1, 3]).log())  # two tasks, four channels
     seen = []
     block.shared.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    block(x)
-    torch.testing.assert_close(seen[0], torch.cat([x["semseg"], x["depth"]], 1) / 2)
+    block({task: torch.ones(1, 4, 2, 2) for task in ("semseg", "depth")})
+    assert seen[0][0, :, 0, 0].tolist() == pytest.approx(weights)
 
 
 def test_a_basic_block_without_body_passes_what_is_positive():

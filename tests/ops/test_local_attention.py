@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from atrc.contexts.local import Local
 from atrc.errors import UserError
 from atrc.ops import local_attention
 from atrc.ops import local_attention_native as native
-from textbook import local_context as textbook
 
+textbook = Local.attend
 SHAPES = [(1, 1), (2, 5), (1, 9), (7, 3), (13, 18), (8, 16), (17, 33)]
 
 
@@ -217,7 +218,7 @@ def test_flops_are_those_of_the_matrix_products():
 
 @pytest.mark.parametrize("window", [0, -3, 4])
 def test_a_window_without_a_middle_is_refused(window):
-    with pytest.raises(UserError, match=f"window is {window}; it has to be odd"):
+    with pytest.raises(UserError, match=f"window is {window}; it must be odd"):
         local_attention(*inputs(1, 2, 2, 3, 3), window)
 
 

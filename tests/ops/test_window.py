@@ -93,7 +93,7 @@ def test_the_multiply_adds_of_whole_windows_are_counted():
 
 def test_mistakes_are_named():
     query, key, value = inputs(2, 2)
-    with pytest.raises(UserError, match="window is 4; it has to be odd"):
+    with pytest.raises(UserError, match="window is 4; it must be odd"):
         window_softmax(query, key, 4)
     with pytest.raises(UserError, match="weights have 9 offsets; a window of 5 has 25"):
         window_sum(window_softmax(query, key, 3), value, 5)

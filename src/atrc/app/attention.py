@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from atrc.data.images import read_image
 from atrc.errors import UserError
 from atrc.files import replacing, write_atomic
+from atrc.images import read_image
 from atrc.studies.attention.figures import draw_attention
 from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.studies.figures.style import styled

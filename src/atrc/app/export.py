@@ -15,8 +15,8 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
-from atrc.data.images import read_image
 from atrc.errors import UserError, first_line
+from atrc.images import read_image
 from atrc.network import MultiTaskNetwork
 from atrc.sharing.export import SMALLEST, Predict, export_network, format_of
 from atrc.tasks import Task

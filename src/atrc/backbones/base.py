@@ -1,9 +1,11 @@
-"""What a backbone promises."""
+"""The interface of backbones."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,25 @@ from atrc.errors import UserError
 
 # b batch, c channels, h w image
 
-Size = int | torch.SymInt  # which has no value yet while a network is exported for any size
+Size = int | torch.SymInt  # a SymInt while a network is exported for any image size
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """What a recipe says about its backbone, other than the name.
+
+    Attributes:
+        pretrained: Whether to load pretrained weights, or a file that holds weights under timm's names.
+        drop_path: Rate of stochastic depth, rising linearly to it at the last block. Source: Huang et al., ECCV 2016.
+        hrnet_upsampling: How HRNet's exchange units upsample: "bilinear" (the paper's code) or "nearest" (timm).
+        vit_layers: Layers of a plain vision transformer that its levels are made from: "four" evenly spaced ones, or
+            the "last".
+    """
+
+    pretrained: bool | str = False
+    drop_path: float = 0.0
+    hrnet_upsampling: Literal["bilinear", "nearest"] = "bilinear"
+    vit_layers: Literal["four", "last"] = "four"
 
 
 class Backbone(nn.Module, abc.ABC):
@@ -38,7 +58,7 @@ class Backbone(nn.Module, abc.ABC):
         """Return the levels."""
 
     def stages(self) -> list[nn.Module]:
-        """Return the backbone cut into modules that run one after the other, for networks that branch in between.
+        """Return the backbone as modules that run one after the other, so that a network can branch between them.
 
         Each maps a list of tensors to a list of tensors; the first gets `[image]`, the last returns the levels:
 
@@ -46,19 +66,20 @@ class Backbone(nn.Module, abc.ABC):
             for stage in backbone.stages():
                 state = stage(state)
 
-        equals `backbone(image)`. A stage leaves the list it gets as it is, so several may go on from one list. The
-        stages are made anew by every call and share the backbone's parameters; copy them to have others.
+        equals `backbone(image)`. A stage does not change the list it gets, so several may continue from one list.
+        Every call makes new modules that share the backbone's parameters; copy them for separate parameters.
 
         Raises:
             UserError: The backbone is not made of stages.
         """
         raise UserError(
-            "this backbone is not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt and Swin are"
+            "this backbone is not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt, Swin and "
+            "EfficientNet are"
         )
 
 
 def pad(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ _"]:
-    """Pad below and to the right, with the mean colour (0), to multiples of a number of pixels."""
+    """Pad the bottom and the right with the mean colour (0) to multiples of a number of pixels."""
     h, w = image.shape[-2:]  # torch.export reasons about // better than about %
     return F.pad(
         image, (0, (w + multiple - 1) // multiple * multiple - w, 0, (h + multiple - 1) // multiple * multiple - h)
@@ -68,13 +89,13 @@ def pad(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c _ 
 def crop(
     levels: Sequence[Float[Tensor, "b _ _ _"]], strides: Sequence[int], image: Float[Tensor, "b _ h w"]
 ) -> list[Float[Tensor, "b _ _ _"]]:
-    """Cut from the levels of a padded image what belongs to the image; sizes round up."""
+    """Crop the levels of a padded image to the image; sizes round up."""
     h, w = image.shape[-2:]
     return [cut(level, (h + s - 1) // s, (w + s - 1) // s) for level, s in zip(levels, strides, strict=True)]
 
 
 def cut(x: Float[Tensor, "b c _ _"], height: Size, width: Size) -> Float[Tensor, "b c _ _"]:
-    """Cut off rows below and columns to the right; none, if there are no more than wanted."""
+    """Crop the bottom and the right to a size that is not larger."""
     if isinstance(height, torch.SymInt) or isinstance(width, torch.SymInt):
         # A negative pad rather than a slice: it asks nothing about the sizes, so any size exports.
         return F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))  # type: ignore[arg-type]

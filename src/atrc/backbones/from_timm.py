@@ -7,15 +7,16 @@ from typing import Any
 
 import timm
 import torch
+from torch import Tensor
 
-from atrc.backbones.base import Backbone
+from atrc.backbones.base import Backbone, BackboneOptions
 from atrc.backbones.hrnet import HRNet
 from atrc.backbones.pyramid import Pyramid
 from atrc.backbones.timm import create_timm, short
 from atrc.backbones.vit import PlainViT
 from atrc.errors import UserError
 
-# What makes a model take images of any size; the first that it knows
+# Arguments that make a model take images of any size; the first that it knows are used
 _ANY_SIZE: tuple[dict[str, Any], ...] = (
     {"strict_img_size": False, "always_partition": True},  # Swin: its windows shift in every stage
     {"dynamic_img_size": True},  # vision transformers: position embeddings are resized
@@ -23,25 +24,29 @@ _ANY_SIZE: tuple[dict[str, Any], ...] = (
 )
 
 
-def from_timm(name: str, pretrained: bool | str = False) -> Backbone:
+def from_timm(name: str, options: BackboneOptions, weights: dict[str, Tensor] | None = None) -> Backbone:
     """Make a backbone of a timm model.
 
     HRNets give their four resolutions, other pyramids their levels from stride 4 on, and models of one resolution get
-    a simple feature pyramid.
+    a pyramid made from some of their layers.
 
     Args:
         name: Name of the model in timm, with or without the tag of its weights.
-        pretrained: Whether to fetch the weights, or a file that holds them under timm's names.
+        options: What the recipe says about it.
+        weights: Pretrained weights under timm's names, in place of those of the options.
 
     Raises:
-        UserError: There is no such model, it cannot be a backbone, or pretrained weights cannot be had.
+        UserError: There is no such model, it cannot be a backbone, or pretrained weights are not available.
     """
     _check_name(name)
     if name.startswith("hrnet"):
-        return HRNet(name, pretrained)
-    model = create_timm(name, pretrained, features_only=True, **_any_size_options(name))
-    plain = len(set(model.feature_info.reduction())) == 1  # type: ignore[union-attr, operator]
-    backbone = PlainViT(model) if plain else Pyramid(model)
+        return HRNet(name, options)
+    arguments, layers = _probe(name)
+    kind = options.vit_layers if layers >= 4 else "last"
+    if layers and kind == "four":
+        arguments["out_indices"] = [layers * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+    model = create_timm(name, options, weights, features_only=True, **arguments)
+    backbone = PlainViT(model, kind) if layers else Pyramid(model)
     _check_levels(name, backbone)
     return backbone
 
@@ -57,17 +62,18 @@ def _check_name(name: str) -> None:
         raise UserError(f"timm has no weights '{tag}' for '{architecture}'; choose from {', '.join(known) or 'none'}")
 
 
-def _any_size_options(name: str) -> dict[str, Any]:
-    """Try which options a model knows, without memory for its parameters."""
-    for options in _ANY_SIZE:
+def _probe(name: str) -> tuple[dict[str, Any], int]:
+    """Find arguments that a model knows and its number of layers (0 for pyramids), without memory for parameters."""
+    for arguments in _ANY_SIZE:
         try:
             with torch.device("meta"):
-                timm.create_model(name, features_only=True, **options)
+                info: Any = timm.create_model(name, features_only=True, **arguments).feature_info
         except TypeError:
             continue
         except Exception as error:
             raise UserError(f"timm model '{name}' has no feature levels: {short(error)}") from error
-        return options
+        plain = len({level["reduction"] for level in info.info}) == 1
+        return dict(arguments), len(info.info) if plain else 0
     raise UserError(f"timm model '{name}' has no feature levels")
 
 
@@ -81,5 +87,7 @@ def _check_levels(name: str, backbone: Backbone) -> None:
     except Exception as error:
         raise UserError(f"timm model '{name}' does not take images of any size: {short(error)}") from error
     if found != expected:
-        raise UserError(f"timm model '{name}' is no backbone: levels of {w} x {h} pixels are {found}, not {expected}")
+        raise UserError(
+            f"timm model '{name}' cannot be a backbone: levels of {w} x {h} pixels are {found}, not {expected}"
+        )
     backbone.train()

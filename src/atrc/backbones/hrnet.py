@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from timm.models import FeatureInfo
 from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
 
-from atrc.backbones.base import Backbone, cut
+from atrc.backbones.base import Backbone, BackboneOptions, cut
 from atrc.backbones.timm import create_timm
-
-
-def hrnet18(pretrained: bool | str = False) -> HRNet:
-    """HRNetV2-W18-small, the paper's HRNet18."""
-    return HRNet("hrnet_w18_small_v2", pretrained)
-
-
-def hrnet48(pretrained: bool | str = False) -> HRNet:
-    """HRNetV2-W48, the paper's HRNet48."""
-    return HRNet("hrnet_w48", pretrained)
 
 
 class HRNet(Backbone):
     """HRNet's four levels before any classification head. Source: Sec. 4.1 (Backbones)."""
 
-    def __init__(self, timm_name: str, pretrained: bool | str) -> None:
+    def __init__(self, timm_name: str, options: BackboneOptions) -> None:
         super().__init__()
-        self.model = create_timm(
-            timm_name, pretrained, features_only=True, feature_location="", out_indices=(1, 2, 3, 4)
-        )
+        self.model = create_timm(timm_name, options, features_only=True, feature_location="", out_indices=(1, 2, 3, 4))
         info: FeatureInfo = self.model.feature_info  # type: ignore[assignment]
         self.channels, self.strides = tuple(info.channels()), tuple(info.reduction())
+        bilinear = options.hrnet_upsampling == "bilinear"
         for module in self.model.modules():
             if isinstance(module, HighResolutionModule):
-                module.__class__ = _AnySizeExchange
+                module.__class__ = _BilinearExchange if bilinear else _NearestExchange
+            elif isinstance(module, nn.Upsample) and bilinear:
+                module.mode, module.align_corners = "bilinear", False
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _ _ _"]]:
         return self.model(image)
@@ -51,7 +44,7 @@ class _Stem(nn.Sequential):
 
 
 class _Stage(nn.Module):
-    """A transition that adds a coarser branch, made of the coarsest one there is, and exchange units."""
+    """A transition, which makes one more branch from the coarsest one, and exchange units."""
 
     def __init__(self, transition: nn.Module, exchanges: nn.Module) -> None:
         super().__init__()
@@ -62,11 +55,11 @@ class _Stage(nn.Module):
         return self.exchanges([state[i] if isinstance(step, nn.Identity) else step(state[-1]) for i, step in steps])
 
 
-class _AnySizeExchange(HighResolutionModule):
+class _NearestExchange(HighResolutionModule):
     """timm's exchange unit, for any image size.
 
-    timm adds a coarse level, upsampled by its stride, to a finer one: that fits only where the image is a
-    multiple of 32. Level sizes round up, so the upsampled one is never too small; cropped, it stays aligned.
+    timm adds a coarse level, upsampled by its stride, to a finer one: their sizes are equal only where the image is a
+    multiple of 32. Level sizes round up, so the upsampled level is never too small; cropped, it stays aligned.
     """
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
@@ -75,7 +68,20 @@ class _AnySizeExchange(HighResolutionModule):
             return levels
         fused = []
         for own, paths in zip(levels, self.fuse_layers, strict=False):
-            h, w = own.shape[-2:]
-            total = sum(cut(path(level), h, w) for path, level in zip(paths, levels, strict=True))
+            total = sum(self.fit(path(level), own) for path, level in zip(paths, levels, strict=True))
             fused.append(self.fuse_act(total))
         return fused
+
+    def fit(self, level: Float[Tensor, "b c _ _"], own: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b c h w"]:
+        """Crop an upsampled level to the size of a finer one."""
+        return cut(level, *own.shape[-2:])
+
+
+class _BilinearExchange(_NearestExchange):
+    """The exchange unit of the paper's code: it resizes where timm's is cropped."""
+
+    def fit(self, level: Float[Tensor, "b c _ _"], own: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b c h w"]:
+        """Resize an upsampled level to the size of a finer one."""
+        if not isinstance(own.shape[-1], torch.SymInt) and level.shape == own.shape:
+            return level
+        return F.interpolate(level, size=own.shape[-2:], mode="bilinear", align_corners=False)

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from timm.models import FeatureInfo, FeatureListNet
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
-from atrc.backbones.base import Backbone, crop, pad
+from atrc.backbones.base import Backbone, BackboneOptions, crop, pad
 from atrc.backbones.timm import create_timm
 
 # b batch, h w image
 
 
-def resnet50(pretrained: bool | str = False) -> Pyramid:
+def resnet50(options: BackboneOptions) -> Pyramid:
     """ResNet-50, dilated to output stride 16: the skip level at stride 4 (256 channels) and the last one (2048).
 
-    Source: Sec. 4.5. The weights are torchvision's first, the nearest to He et al.; the paper does not say which.
+    Source: Sec. 4.5. The paper does not say which weights; these are torchvision's first, the closest to He et al.
     """
-    model = create_timm("resnet50.tv_in1k", pretrained, features_only=True, output_stride=16, out_indices=(1, 4))
+    model = create_timm("resnet50.tv_in1k", options, features_only=True, output_stride=16, out_indices=(1, 4))
     return Pyramid(model, multiple=1)
 
 
 class Pyramid(Backbone):
-    """The levels of a timm model from stride 4 on; where a stride comes twice, the later one."""
+    """The levels of a timm model from stride 4 on; the later one of two with the same stride."""
 
     def __init__(self, model: nn.Module, multiple: int | None = None) -> None:
         """Wrap a model.
 
         Args:
-            model: What timm makes with `features_only=True`.
+            model: A model of timm made with `features_only=True`.
             multiple: Images are padded to multiples of it [px], and the levels cropped; the last stride by default.
         """
         super().__init__()
@@ -45,15 +46,15 @@ class Pyramid(Backbone):
         return self.levels([image, *(features[index] for index in self.chosen)])
 
     def stages(self) -> list[nn.Module]:
-        """As timm cuts the model at its feature levels; the stem belongs to the first stage."""
-        if not isinstance(self.model, FeatureListNet):
+        """Cut at timm's feature levels; the stem belongs to the first stage."""
+        if not (parts := _parts(self.model)):
             return super().stages()
-        ends = [level["module"].replace(".", "_") for level in self.model.feature_info.info if level["reduction"] >= 4]
-        outputs = list(self.model.return_layers)
-        chosen = [outputs[index] for index in self.chosen]
+        info: FeatureInfo = self.model.feature_info  # type: ignore[assignment]
+        ends = [level["module"].replace(".", "_") for level in info.info if level["reduction"] >= 4]
+        chosen = [info.module_name()[index].replace(".", "_") for index in self.chosen]
         stages: list[nn.Module] = []
         layers, keep = nn.Sequential(), False
-        for name, module in self.model.items():
+        for name, module in parts:
             layers.append(module)
             if name in ends:
                 stages.append(_Stage(layers, keep) if stages else _FirstStage(layers, self.multiple))
@@ -61,8 +62,18 @@ class Pyramid(Backbone):
         return [*stages[:-1], nn.Sequential(stages[-1], self.levels)]
 
 
+def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the modules that a model runs in sequence, by name; empty if that is unknown."""
+    if isinstance(model, FeatureListNet):
+        return list(model.items())
+    if isinstance(model, EfficientNetFeatures):
+        blocks = [(f"blocks_{i}", block) for i, block in enumerate(model.blocks)]
+        return [("conv_stem", model.conv_stem), ("bn1", model.bn1), *blocks]
+    return []
+
+
 class _FirstStage(nn.Module):
-    """The state begins with an empty tensor, which remembers the size of the image; the newest features end it."""
+    """Starts the state: an empty tensor with the size of the image, then the features."""
 
     def __init__(self, layers: nn.Sequential, multiple: int) -> None:
         super().__init__()
@@ -73,7 +84,7 @@ class _FirstStage(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Adds what its layers make of the newest features, which stay only if they are a level."""
+    """Appends the output of its layers to the state; their input stays there only if it is a level."""
 
     def __init__(self, layers: nn.Sequential, keep: bool) -> None:
         super().__init__()
@@ -84,7 +95,7 @@ class _Stage(nn.Module):
 
 
 class _Levels(nn.Module):
-    """Makes levels of a state: channels first, cropped to the image."""
+    """Turns a state into levels: channels first, cropped to the image."""
 
     def __init__(self, strides: tuple[int, ...], channels_last: bool) -> None:
         super().__init__()

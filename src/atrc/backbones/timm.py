@@ -9,52 +9,58 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import DropPath
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
+from atrc.backbones.base import BackboneOptions
 from atrc.errors import UserError
 
 
-def create_timm(name: str, pretrained: bool | str, **options: Any) -> nn.Module:
+def create_timm(
+    name: str, options: BackboneOptions, weights: dict[str, Tensor] | None = None, **arguments: Any
+) -> nn.Module:
     """Make a timm model.
 
     Args:
         name: Name of the model in timm, with or without the tag of its weights.
-        pretrained: Whether to fetch the weights, or a file that holds them under timm's names (.safetensors, .pth).
-        options: What timm's `create_model` takes.
+        options: Its pretrained weights and drop path. A file of weights is .safetensors or .pth.
+        weights: Pretrained weights under timm's names, in place of those of the options.
+        arguments: Of timm's `create_model`.
 
     Raises:
-        UserError: The weights cannot be fetched or read, or do not fit.
+        UserError: The weights cannot be downloaded or read, or do not fit, or the model has no drop path.
     """
-    if isinstance(pretrained, str):
-        return _from_file(name, Path(pretrained), options)
-    if pretrained and not timm.is_model_pretrained(name):
-        raise UserError(f"timm has no weights for '{name}'; name a file of them, or train from scratch (false)")
+    if options.drop_path:
+        arguments["drop_path_rate"] = options.drop_path
+        _require_drop_path(name, arguments)
+    if isinstance(options.pretrained, str):
+        path = Path(options.pretrained)
+        return _filled(name, f"weights '{path}'", read_weights(path), arguments)
+    if weights is not None:
+        return _filled(name, "the weights", weights, arguments)
+    if options.pretrained and not timm.is_model_pretrained(name):
+        raise UserError(
+            f"timm has no weights for '{name}'; set network.pretrained to a file of weights, or to false to train "
+            "from scratch"
+        )
     try:
-        return timm.create_model(name, pretrained=pretrained, **options)
+        return timm.create_model(name, pretrained=options.pretrained, **arguments)
     except Exception as error:
-        if not pretrained:
+        if not options.pretrained:
             raise
         raise UserError(
-            f"no pretrained weights for '{name}' ({type(error).__name__}): go online once, point HF_HOME to a "
-            "cache that holds them, name a file of them in the place of true, or train from scratch with "
-            "pretrained: false"
+            f"no pretrained weights for '{name}' ({type(error).__name__}): go online once, point HF_HOME to a cache "
+            "that has them, set network.pretrained to a file of weights, or to false to train from scratch"
         ) from error
 
 
-def _from_file(name: str, path: Path, options: dict[str, Any]) -> nn.Module:
-    weights = _read(path)
-    try:
-        lacking = _lacking(name, weights, options)
-        model = _filled(name, weights, options)
-    except Exception as error:
-        raise UserError(f"weights '{path}' do not fit '{name}': {short(error)}") from error
-    if lacking:
-        raise UserError(f"weights '{path}' do not fit '{name}': {len(lacking)} are missing, '{lacking[0]}' first")
-    return model
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights without running any code in it.
 
-
-def _read(path: Path) -> dict[str, Tensor]:
+    Raises:
+        UserError: No such file, or it does not hold weights.
+    """
     if not path.is_file():
         raise UserError(f"no file of pretrained weights '{path}'")
     try:
@@ -64,22 +70,43 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UserError(f"cannot read weights from '{path}': {short(error)}") from error
 
 
-def _lacking(name: str, weights: dict[str, Tensor], options: dict[str, Any]) -> list[str]:
-    """Name the parameters that weights leave as they were: timm loads what fits and is silent about the rest.
-
-    Filled with weights that are all NaN, those are the ones that are not.
-    """
-    unknown = {k: torch.full_like(w, math.nan) if w.is_floating_point() else w for k, w in weights.items()}
-    return [key for key, p in _filled(name, unknown, options).named_parameters() if not p.isnan().all()]
+def short(error: Exception) -> str:
+    """Return the text of an error, shortened to one line of an error message."""
+    return textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
 
 
-def _filled(name: str, weights: dict[str, Tensor], options: dict[str, Any]) -> nn.Module:
-    model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": weights}, **options)
-    for module in model.modules():
-        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)  # or it would keep the weights twice
+def _require_drop_path(name: str, arguments: dict[str, Any]) -> None:
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(name, **arguments)
+    except TypeError:
+        model = nn.Identity()
+    if not any(isinstance(module, DropPath) for module in model.modules()):
+        raise UserError(f"timm model '{name}' has no drop path; set network.drop_path to 0")
+
+
+def _filled(name: str, what: str, weights: dict[str, Tensor], arguments: dict[str, Any]) -> nn.Module:
+    try:
+        missing = _missing(name, weights, arguments)
+        model = _load(name, weights, arguments)
+    except Exception as error:
+        raise UserError(f"{what} do not fit '{name}': {short(error)}") from error
+    if missing:
+        raise UserError(f"{what} do not fit '{name}': {len(missing)} are missing, '{missing[0]}' first")
     return model
 
 
-def short(error: Exception) -> str:
-    """What an error says, on one line of an error message."""
-    return textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
+def _missing(name: str, weights: dict[str, Tensor], arguments: dict[str, Any]) -> list[str]:
+    """Name the parameters that weights do not fill: timm loads those that fit and is silent about the others.
+
+    Loading NaN in place of every weight shows them.
+    """
+    unknown = {k: torch.full_like(w, math.nan) if w.is_floating_point() else w for k, w in weights.items()}
+    return [key for key, p in _load(name, unknown, arguments).named_parameters() if not p.isnan().all()]
+
+
+def _load(name: str, weights: dict[str, Tensor], arguments: dict[str, Any]) -> nn.Module:
+    model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"state_dict": weights}, **arguments)
+    for module in model.modules():
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)  # or it would keep the weights twice
+    return model

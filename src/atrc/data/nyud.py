@@ -13,15 +13,13 @@ from atrc.data.dataset import Label, MultiTaskDataset, class_labels
 from atrc.data.labels import (
     common_size,
     name_layout,
-    read_grey,
     read_list,
     read_normals,
-    read_npy,
-    read_png,
     read_rgb,
     rooms_classes,
 )
 from atrc.errors import UserError
+from atrc.images import read_values, single_channel
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals, Task
 
 CLASSES = (
@@ -104,23 +102,14 @@ class NYUD(MultiTaskDataset):
     def read_label(self, task: Task, id: str) -> Label:
         (path,) = self.label_files(task, id)
         if isinstance(task, SemanticSegmentation):
-            labels = read_png(path)
+            labels = read_values(path)
             return class_labels(labels - (labels > 0), labels > 0, task.num_classes, path)
         if isinstance(task, SurfaceNormals):
             return read_normals(path)
-        array = read_grey(path) if path.suffix == ".png" else _one_channel(path)
+        array = single_channel(read_values(path, brightness=isinstance(task, Boundaries)), path)
         if isinstance(task, Depth):
             with np.errstate(over="ignore", invalid="ignore"):  # of what is no depth in metres
                 array = array.astype(np.float32)
             valid = np.isfinite(array) & (array > 0)
             return np.where(valid, array, np.float32(0)), valid
         return (array > 0).astype(np.uint8), ~np.isnan(array)
-
-
-def _one_channel(path: Path) -> np.ndarray:
-    array = read_npy(path)
-    if array.ndim == 3 and array.shape[2] == 1:
-        return array[..., 0]
-    if array.ndim != 2:
-        raise UserError(f"{path}: expected one channel, found shape {array.shape}; save an array (h, w)")
-    return array

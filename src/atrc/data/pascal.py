@@ -13,16 +13,14 @@ from scipy import ndimage
 from atrc.data.dataset import Label, MultiTaskDataset, class_labels
 from atrc.data.labels import (
     name_layout,
-    picture_size,
-    read_grey,
     read_list,
     read_normals,
-    read_png,
     read_rgb,
     rooms_classes,
 )
 from atrc.data.matlab import STRANGE, entries, field, integer, label_map, load_variable, mask, text
 from atrc.errors import UserError
+from atrc.images import image_size, read_values, single_channel
 from atrc.metrics.boundary.counting import thin
 from atrc.tasks import Boundaries, HumanParts, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
@@ -105,10 +103,10 @@ class PASCALContext(MultiTaskDataset):
         if isinstance(task, HumanParts):
             return self._human_parts(path, id)
         if isinstance(task, SemanticSegmentation):
-            labels = read_png(path)
+            labels = read_values(path)
             return class_labels(labels, labels != 255, task.num_classes, path)
         if isinstance(task, Saliency):
-            salient = read_grey(path) > 127
+            salient = single_channel(read_values(path, brightness=True), path) > 127
             return salient.astype(np.uint8), np.ones(salient.shape, bool)
         if isinstance(task, SurfaceNormals):
             return _where_distilled(read_normals(path), path, *more)
@@ -123,7 +121,7 @@ class PASCALContext(MultiTaskDataset):
         objects = entries(field(anno, "objects", "anno", path), "anno.objects", path)
         named = [(f"anno.objects({i})", entry) for i, entry in enumerate(objects, 1)]
         masks = [mask(field(entry, "mask", where, path), where, path) for where, entry in named]
-        size = masks[0].shape if masks else picture_size(self._image(id)) or (1, 1)
+        size = masks[0].shape if masks else image_size(self._image(id)) or (1, 1)
         labels = np.zeros(size, np.uint8)
         painted = [_paint_parts(labels, entry, where, path) for where, entry in named if _is_person(entry, where, path)]
         return labels, np.full(size, any(painted))

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 # Tasks and channels c of their features -> module. ATRC needs a genotype too; `atrc.network` builds it.
-DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
+DISTILLATIONS: dict[str, Callable[..., Distillation]] = {
     "none": lambda tasks, channels: NoDistillation(),
     "cross_stitch": CrossStitch,
     "nddr": NDDR,
@@ -51,12 +51,19 @@ DISTILLATIONS: dict[str, Callable[[Sequence[str], int], Distillation]] = {
 }
 
 
-def build_distillation(name: str, tasks: Sequence[str], channels: int) -> Distillation:
+def build_distillation(name: str, tasks: Sequence[str], channels: int, own_weight: float = 0.9) -> Distillation:
     """Make a distillation module by name.
+
+    Args:
+        name: A key of `DISTILLATIONS`.
+        tasks: Names of the tasks.
+        channels: Channels c of their features.
+        own_weight: At the start, the weight of a target's own features in "cross_stitch" and "nddr".
 
     Raises:
         UserError: The name is unknown.
     """
     if name not in DISTILLATIONS:
         raise UserError(f"unknown distillation '{name}'; choose from {', '.join(DISTILLATIONS)}, atrc")
-    return DISTILLATIONS[name](tasks, channels)
+    make = DISTILLATIONS[name]
+    return make(tasks, channels, own_weight) if make in (CrossStitch, NDDR) else make(tasks, channels)

@@ -16,17 +16,17 @@ from atrc.distillation.base import Distillation, in_order
 class CrossStitch(Distillation):
     """Mix the features of all tasks linearly, with one weight for every target, source and channel.
 
-    At the start a target takes 0.9 of its own features and shares 0.1 equally among the others. Table 1 counts no
+    At the start a target takes `own_weight` of its own features; the others share the rest equally. Table 1 counts no
     multiply-adds for the mix; they are 16 per channel and pixel for 4 tasks, 0.02 G at 425x560.
 
     Source: Misra et al., Cross-Stitch Networks for Multi-Task Learning, CVPR 2016: a unit per channel, 0.9 and 0.1 at
     the start. There the units are between the stages of one network per task; here, as in Table 1, there is one.
     """
 
-    def __init__(self, tasks: Sequence[str], channels: int) -> None:
+    def __init__(self, tasks: Sequence[str], channels: int, own_weight: float = 0.9) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
-        self.weights = nn.Parameter(mostly_own(len(tasks))[..., None].repeat(1, 1, channels))
+        self.weights = nn.Parameter(mostly_own(len(tasks), own_weight)[..., None].repeat(1, 1, channels))
 
     def forward(
         self,
@@ -41,8 +41,8 @@ class CrossStitch(Distillation):
         return sum(products[1:], products[0])
 
 
-def mostly_own(tasks: int, others: float = 0.1) -> Float[Tensor, "t s"]:
-    """Return weights that add up to 1 for every target: `others` in equal parts, the rest its own.
+def mostly_own(tasks: int, own: float = 0.9) -> Float[Tensor, "t s"]:
+    """Return weights that add up to 1 for every target: `own` for itself, the rest in equal parts.
 
     >>> mostly_own(3)
     tensor([[0.9000, 0.0500, 0.0500],
@@ -51,5 +51,5 @@ def mostly_own(tasks: int, others: float = 0.1) -> Float[Tensor, "t s"]:
     """
     if tasks == 1:
         return torch.ones(1, 1)
-    share = others / (tasks - 1)
-    return torch.full((tasks, tasks), share) + (1 - others - share) * torch.eye(tasks)
+    share = (1 - own) / (tasks - 1)
+    return torch.full((tasks, tasks), share) + (own - share) * torch.eye(tasks)

@@ -17,18 +17,18 @@ from atrc.distillation.cross_stitch import mostly_own
 class NDDR(Distillation):
     """Reduce the concatenated features of all tasks to each target's own, by a 1x1 conv - BN - ReLU.
 
-    At the start the convolution is a cross-stitch: 0.9 of the target's own features, 0.1 shared equally among the
-    other tasks. As the features come out of a ReLU, and as long as BN has seen nothing, a network starts close to
-    the one without distillation.
+    At the start the convolution is a cross-stitch: `own_weight` of the target's own features, the rest shared equally
+    among the other tasks. As the features come out of a ReLU, and as long as BN has seen nothing, the network then
+    almost equals the one without distillation.
 
     Source: Gao et al., NDDR-CNN, CVPR 2019: the layer and its diagonal start; module A of Xu et al., PAD-Net,
     CVPR 2018, which concatenates as well (one row of Table 1 for both).
     """
 
-    def __init__(self, tasks: Sequence[str], channels: int) -> None:
+    def __init__(self, tasks: Sequence[str], channels: int, own_weight: float = 0.9) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
-        rows = zip(self.tasks, mostly_own(len(self.tasks)), strict=True)
+        rows = zip(self.tasks, mostly_own(len(self.tasks), own_weight), strict=True)
         self.reductions = nn.ModuleDict({target: _reduction(weights, channels) for target, weights in rows})
 
     def forward(
@@ -44,4 +44,4 @@ def _reduction(weights: Float[Tensor, " s"], channels: int) -> nn.Sequential:
     conv = nn.Conv2d(len(weights) * channels, channels, 1, bias=False)
     with torch.no_grad():
         conv.weight.copy_(torch.cat([weight * torch.eye(channels) for weight in weights], 1)[..., None, None])
-    return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU())
+    return nn.Sequential(conv, nn.BatchNorm2d(channels, momentum=0.05), nn.ReLU())  # the momentum of the released code

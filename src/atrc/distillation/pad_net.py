@@ -18,7 +18,7 @@ def conv3x3(channels: int) -> nn.Conv2d:
 
 
 class GatedMessage(nn.Module):
-    """What one source tells one target, where its gate is open."""
+    """The message of one source to one target, gated by the source."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

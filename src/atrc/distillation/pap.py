@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from atrc.distillation.base import Distillation, in_order, projection
+from atrc.distillation.base import projection
+from atrc.distillation.diffusion import STEPS, Diffusion
 
 # b batch, c feature channels, d reduced channels, s sources, t targets, l pixels, n some of them, h w feature grid
 
-STEPS = 2
 PAIRS = 2**24  # affinities that exist at a time: 64 MB in single precision
 
 
-class PAP(Distillation):
+class PAP(Diffusion):
     """Pattern-affinitive propagation.
 
     1. Affinities. The pattern X of a task is a 1x1 conv - BN - ReLU (c -> d = c // 8) of its features; its affinities
@@ -30,42 +30,28 @@ class PAP(Distillation):
     4. [F_T, diffused values] -> 1x1 conv - BN - ReLU (c + d -> c).
 
     The affinities of one task are (h w)² numbers, 224 million at 425x560. They are computed for some target pixels at
-    a time, forgotten, and computed again for the second step and for the backward pass.
+    a time and recomputed for the second step and for the backward pass.
 
     Source: Zhang et al., Pattern-Affinitive Propagation, CVPR 2019: affinities as inner products, normalised; a
     weighted sum of them over tasks; iterated diffusion, blended with the features. Table 1 does not say with which
-    layers. The widths, the two steps, and the join in place of the blend are ours and come closest to its cost for 4
+    layers. The widths, the two steps, and the join instead of the blend are ours and come closest to its cost for 4
     tasks of 67 channels (d = 8). Per step and target every pair of pixels costs d for its affinity, 4 for the mix and
     d for the diffusion: 2 x 4 x (8 + 4 + 8) = 160 multiply-adds a pair. The network has 4.54 M parameters, as in the
     paper, and 53.74 G (paper: 53.04 G, which counts BN and ReLU).
     """
 
     def __init__(self, tasks: Sequence[str], channels: int) -> None:
-        super().__init__()
-        self.tasks = tuple(tasks)
-        c, d = channels, max(1, channels // 8)
-        self.patterns = nn.ModuleDict({task: nn.Sequential(*projection(c, d)) for task in tasks})
-        self.values = nn.ModuleDict({task: nn.Sequential(*projection(c, d)) for task in tasks})
+        d = max(1, channels // 8)
+        super().__init__(tasks, channels, lambda: nn.Sequential(*projection(channels, d)), d)
         self.mixing = nn.Parameter(torch.zeros(len(self.tasks), len(self.tasks)))
-        self.joins = nn.ModuleDict({task: nn.Sequential(*projection(c + d, c)) for task in tasks})
 
-    def forward(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
-    ) -> dict[str, Float[Tensor, "b c h w"]]:
-        height, width = in_order(features, self.tasks)[0].shape[2:]
-        patterns, values = self._pixels(self.patterns, features), self._pixels(self.values, features)
+    def diffuse(
+        self, patterns: Float[Tensor, "b t d h w"], values: Float[Tensor, "b t d h w"]
+    ) -> Float[Tensor, "b t d h w"]:
+        pixels, spread = patterns.flatten(3).mT, values.flatten(3).mT
         for _ in range(STEPS):
-            values = diffuse(patterns, values, self.mixing.softmax(1))
-        maps = values.mT.unflatten(3, (height, width)).unbind(1)
-        return {
-            task: self.joins[task](torch.cat([features[task], diffused], 1))
-            for task, diffused in zip(self.tasks, maps, strict=True)
-        }
-
-    def _pixels(self, layers: nn.ModuleDict, features: Mapping[str, Tensor]) -> Float[Tensor, "b s l d"]:
-        return torch.stack([layers[task](features[task]).flatten(2).mT for task in self.tasks], 1)
+            spread = diffuse(pixels, spread, self.mixing.softmax(1))
+        return spread.mT.unflatten(3, values.shape[3:])
 
 
 def diffuse(
@@ -86,12 +72,14 @@ def diffuse(
         return _diffuse_some(patterns, patterns, values, mixing)
     b, s, pixels, _ = patterns.shape
     chunks = patterns.split(max(1, pairs // (b * s * pixels)), 2)
-    forget = len(chunks) > 1 and torch.is_grad_enabled()
-    return torch.cat([(_forgetful if forget else _diffuse_some)(some, patterns, values, mixing) for some in chunks], 2)
+    recompute = len(chunks) > 1 and torch.is_grad_enabled()
+    return torch.cat(
+        [(_recomputed if recompute else _diffuse_some)(some, patterns, values, mixing) for some in chunks], 2
+    )
 
 
-def _forgetful(*arguments: Tensor) -> Tensor:
-    """`_diffuse_some`, computed again for the backward pass."""
+def _recomputed(*arguments: Tensor) -> Tensor:
+    """Run `_diffuse_some`, recomputed in the backward pass."""
     return checkpoint(_diffuse_some, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 

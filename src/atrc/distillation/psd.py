@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from atrc.distillation.base import Distillation, in_order, projection
+from atrc.distillation.diffusion import STEPS, Diffusion
 from atrc.ops.window import window_softmax, window_sum
 
 # b batch, c feature channels, d channels of the values, t targets, s sources, o offsets in the window, h w feature grid
 
-STEPS = 2
 
-
-class PSD(Distillation):
+class PSD(Diffusion):
     """Pattern-structure diffusion.
 
     1. Structures. The pattern of a task is a 3x3 conv - BN - ReLU (c -> c) of its features; its structure at a pixel
@@ -42,29 +40,18 @@ class PSD(Distillation):
             channels: Channels c of every task's features.
             window: Width and height of a structure [px], odd.
         """
-        super().__init__()
-        self.tasks, self.window = tuple(tasks), window
-        c, d = channels, max(1, channels // 2)
-        self.patterns = nn.ModuleDict({task: _pattern(c) for task in tasks})
-        self.values = nn.ModuleDict({task: nn.Sequential(*projection(c, d)) for task in tasks})
-        self.joins = nn.ModuleDict({task: nn.Sequential(*projection(c + d, c)) for task in tasks})
+        super().__init__(tasks, channels, lambda: _pattern(channels), max(1, channels // 2))
+        self.window = window
 
-    def forward(
-        self,
-        features: Mapping[str, Float[Tensor, "b c h w"]],
-        auxiliary: Mapping[str, Float[Tensor, "b _ h w"]] | None = None,
-    ) -> dict[str, Float[Tensor, "b c h w"]]:
-        in_order(features, self.tasks)
-        patterns = [self.patterns[task](features[task]) for task in self.tasks]
-        structures = torch.stack([window_softmax(pattern, pattern, self.window) for pattern in patterns], 1)
-        rows = zip(self.tasks, exchange(structures).unbind(1), strict=True)
-        return {task: self._diffuse(task, features[task], structure) for task, structure in rows}
-
-    def _diffuse(self, task: str, own: Tensor, structure: Tensor) -> Float[Tensor, "b c h w"]:
-        value = self.values[task](own)
+    def diffuse(
+        self, patterns: Float[Tensor, "b t c h w"], values: Float[Tensor, "b t d h w"]
+    ) -> Float[Tensor, "b t d h w"]:
+        flat = patterns.flatten(0, 1)
+        structures = window_softmax(flat, flat, self.window).unflatten(0, patterns.shape[:2])
+        weights, spread = exchange(structures).flatten(0, 1), values.flatten(0, 1)
         for _ in range(STEPS):
-            value = window_sum(structure, value, self.window)
-        return self.joins[task](torch.cat([own, value], 1))
+            spread = window_sum(weights, spread, self.window)
+        return spread.view_as(values)
 
 
 def exchange(structures: Float[Tensor, "b s o h w"]) -> Float[Tensor, "b t o h w"]:

@@ -1,4 +1,4 @@
-"""Necks: feature levels in, what the heads read out."""
+"""Necks: from the levels of a backbone to the features that the heads read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from atrc.errors import UserError
 from atrc.necks.base import Levels, Neck, NeckOutput, join, once_each, resize
-from atrc.necks.concat import ConcatNeck
-from atrc.necks.fpm import FPM
-from atrc.necks.narrow import ASPPNeck, ProjectNeck, SkipNeck
+from atrc.necks.fpm import FPM, Over
+from atrc.necks.narrow import ASPPNeck, ConcatNeck, ProjectNeck, SkipNeck
 
 if TYPE_CHECKING:
     from atrc.tasks import Task
@@ -30,17 +29,19 @@ __all__ = [
     "resize",
 ]
 
-# Channels and strides of the backbone's levels, and the tasks -> neck
-NECKS: dict[str, Callable[[Sequence[int], Sequence[int], Sequence[Task]], Neck]] = {
-    "concat": lambda channels, strides, tasks: ConcatNeck(channels),
-    "project": lambda channels, strides, tasks: ProjectNeck(channels),
-    "skip": lambda channels, strides, tasks: SkipNeck(channels),
-    "aspp": lambda channels, strides, tasks: ASPPNeck(channels, strides, [task.name for task in tasks]),
-    "fpm": lambda channels, strides, tasks: FPM(channels, tasks),
+# Channels and strides of the backbone's levels, the tasks, what FPM's softmax runs over -> neck
+NECKS: dict[str, Callable[[Sequence[int], Sequence[int], Sequence[Task], Over], Neck]] = {
+    "concat": lambda channels, *_: ConcatNeck(channels),
+    "project": lambda channels, *_: ProjectNeck(channels),
+    "skip": lambda channels, *_: SkipNeck(channels),
+    "aspp": lambda channels, strides, tasks, _: ASPPNeck(channels, strides, [task.name for task in tasks]),
+    "fpm": lambda channels, _, tasks, over: FPM(channels, tasks, over),
 }
 
 
-def build_neck(name: str, channels: Sequence[int], strides: Sequence[int], tasks: Sequence[Task]) -> Neck:
+def build_neck(
+    name: str, channels: Sequence[int], strides: Sequence[int], tasks: Sequence[Task], fpm_softmax: Over = "tasks"
+) -> Neck:
     """Make a neck by name.
 
     Args:
@@ -48,6 +49,7 @@ def build_neck(name: str, channels: Sequence[int], strides: Sequence[int], tasks
         channels: Channels of the backbone's levels, finest first.
         strides: Their strides [px].
         tasks: The tasks of the network.
+        fpm_softmax: What the attention of "fpm" is normalised over; see `FPM`.
 
     Raises:
         UserError: The name is unknown, or the backbone lacks the levels that the neck needs.
@@ -57,6 +59,6 @@ def build_neck(name: str, channels: Sequence[int], strides: Sequence[int], tasks
     if name not in ("concat", "project") and len(channels) < 2:
         raise UserError(
             f"neck '{name}' needs two levels or more, the backbone has {len(channels)} (strides "
-            f"{', '.join(map(str, strides))}); take neck concat or project, or a backbone with more"
+            f"{', '.join(map(str, strides))}); take neck concat or project, or a backbone with more levels"
         )
-    return NECKS[name](channels, strides, tasks)
+    return NECKS[name](channels, strides, tasks, fpm_softmax)

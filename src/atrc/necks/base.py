@@ -1,4 +1,4 @@
-"""What a neck promises."""
+"""The interface of necks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The feature propagation module (FPM) of MTI-Net: from coarse to fine, tasks tell each other what they see."""
+"""The feature propagation module (FPM) of MTI-Net: tasks exchange features from coarse levels to fine ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
 
 # b batch, c channels of a level, s tasks * c, h w level
 
+Over = Literal["tasks", "channels"]
+
 
 class FPM(Neck):
     """Feature propagation. Every task gets levels of its own, each with an initial prediction to supervise.
 
-    From the coarsest level on, each level's task features come out of the backbone's level and what was propagated
-    from the coarser one. Sizes are those that reproduce the paper's parameter counts.
+    From the coarsest level on, the task features of a level are made from the backbone's level and the features
+    propagated from the coarser one. The sizes reproduce the paper's parameter counts.
 
     Source: Sec. 4.3; Vandenhende et al., MTI-Net, ECCV 2020, Sec. 3.4.
     """
 
-    def __init__(self, channels: Sequence[int], tasks: Sequence[Task]) -> None:
+    def __init__(self, channels: Sequence[int], tasks: Sequence[Task], over: Over = "tasks") -> None:
         """Make the blocks of every level and task.
 
         Args:
             channels: Channels of the backbone's levels, finest first.
             tasks: The tasks; their numbers of outputs size the initial predictions.
+            over: The attention is a softmax over "tasks" (the text of MTI-Net), or over as many neighbouring
+                "channels" as there are tasks (its released code).
         """
         super().__init__()
         self.level_channels = tuple(channels)
@@ -41,7 +45,7 @@ class FPM(Neck):
             self.features.append(nn.ModuleDict(blocks))
             self.initial.append(nn.ModuleDict({t.name: nn.Conv2d(c, t.channels, 1) for t in tasks}))
         for c in channels[1:]:
-            self.propagation.append(_Propagation(c, [task.name for task in tasks]))
+            self.propagation.append(_Propagation(c, [task.name for task in tasks], over))
 
     def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
         features: list[dict[str, Tensor]] = []
@@ -56,24 +60,25 @@ class FPM(Neck):
 
 
 class _Propagation(nn.Module):
-    """Mix all tasks' features of a level by attention over the tasks, and add to each what suits it."""
+    """Combine all tasks' features of a level by attention, and add the result to each task's own by gates."""
 
-    def __init__(self, c: int, tasks: Sequence[str]) -> None:
+    def __init__(self, c: int, tasks: Sequence[str], over: Over) -> None:
         super().__init__()
-        s = len(tasks) * c
+        n, s = len(tasks), len(tasks) * c
+        self.groups, self.axis = ((n, c), 1) if over == "tasks" else ((c, n), 2)
         self.attention = nn.Sequential(BasicBlock(s, s // 4), BasicBlock(s // 4, s // 4), nn.Conv2d(s // 4, s, 1))
         self.shared = BasicBlock(s, c)
         self.gates = nn.ModuleDict({task: SqueezeExcitation(c) for task in tasks})
 
     def forward(self, features: Mapping[str, Float[Tensor, "b c h w"]]) -> dict[str, Float[Tensor, "b c h w"]]:
-        stacked = torch.stack([features[task] for task in self.gates], 1)
-        weights = self.attention(stacked.flatten(1, 2)).view_as(stacked).softmax(1)
-        shared = self.shared((weights * stacked).flatten(1, 2))
+        joined = torch.cat([features[task] for task in self.gates], 1)
+        weights = self.attention(joined).unflatten(1, self.groups).softmax(self.axis).flatten(1, 2)
+        shared = self.shared(weights * joined)
         return {task: features[task] + gate(shared) for task, gate in self.gates.items()}
 
 
 class BasicBlock(nn.Module):
-    """The residual block of ResNet-18; a 1x1 shortcut where the width changes."""
+    """The residual block of ResNet-18, with a 1x1 shortcut where the width changes."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

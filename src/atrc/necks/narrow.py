@@ -1,4 +1,4 @@
-"""Necks that narrow the levels before they join them: all of them, or a deep one and a skip connection."""
+"""Necks that select and narrow the levels of the backbone."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ SKIP, DEEP = 48, 256  # DeepLabV3+'s widths
 LEVEL = 96
 
 
+class ConcatNeck(Neck):
+    """All levels as they are. Source: HRNetV2, as in Sec. 4.1."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.level_channels = tuple(channels)
+
+    def forward(self, levels: Mapping[str, Levels]) -> NeckOutput:
+        return NeckOutput(dict(levels), {})
+
+
 class SkipNeck(Neck):
-    """The finest level narrowed to 48 channels beside the deepest narrowed to 256, the same for all tasks.
+    """The finest level narrowed to 48 channels and the deepest narrowed to 256, the same for all tasks.
 
     The paper says "a skip connection at stride 4" and leaves the widths open; these are DeepLabV3+'s, so that the
-    network without ASPP is the network with it but for the ASPP.
+    networks with and without ASPP differ in the ASPP only.
 
     Source: Sec. 4.5; Chen et al., Encoder-Decoder with Atrous Separable Convolution, ECCV 2018.
     """
@@ -34,9 +45,9 @@ class SkipNeck(Neck):
 
 
 class ProjectNeck(Neck):
-    """Every level narrowed to 96 channels, for backbones whose levels are wide.
+    """Every level narrowed to 96 channels, for backbones with wide levels.
 
-    The paper's heads, on all levels of ConvNeXt-Tiny as they are, would take 70 G multiply-adds a task at 425x560.
+    On the levels of ConvNeXt-Tiny as they are, the paper's heads take 70 G multiply-adds per task at 425x560.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -52,7 +63,7 @@ class ProjectNeck(Neck):
 
 
 class ASPPNeck(Neck):
-    """Atrous spatial pyramid pooling of the deepest level, one for every task, beside the skip connection.
+    """Atrous spatial pyramid pooling of the deepest level, one for every task, and the skip connection.
 
     Source: Sec. 4.5 (a separate ASPP module before each head); Chen et al., Rethinking Atrous Convolution, 2017.
     """

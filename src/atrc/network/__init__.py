@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MultiTaskNetwork", "NetworkConfig", "Output", "build_network"]
 
-# Imported when first used: the command line needs NetworkConfig, and no torch before a verb runs.
+# Imported when first used: the command line needs NetworkConfig, and no torch before a command runs.
 _MODULES = {
     "MultiTaskNetwork": "network",
     "NetworkConfig": "config",

@@ -33,8 +33,8 @@ def build_network(
     Args:
         config: What it is made of.
         tasks: The tasks to predict.
-        genotype: Used in place of `config.genotype`.
-        branching: Used in place of `config.branching`.
+        genotype: Used instead of `config.genotype`.
+        branching: Used instead of `config.branching`.
         seed: The run's, for the genotype "random".
 
     Raises:
@@ -44,7 +44,7 @@ def build_network(
     if genotype is None or config.distillation != "atrc":
         genotype = configured_genotype(config, names, seed)
     make = make_distillation(config, names, genotype)
-    shared = build_backbone(config.backbone, config.pretrained)
+    shared = configured_backbone(config)
     backbone: Backbone | TaskBackbone = shared
     if branching is None and config.branching is not None:
         branching = resolve_branching(config.branching, names, len(shared.stages()))
@@ -53,6 +53,12 @@ def build_network(
     network = assemble(config, tasks, backbone, make)
     network.config, network.branching = config, branching
     return network
+
+
+def configured_backbone(config: NetworkConfig) -> Backbone:
+    """Make the backbone of a configuration, shared by all tasks."""
+    options = {key: getattr(config, key) for key in ("drop_path", "hrnet_upsampling", "vit_layers")}
+    return build_backbone(config.backbone, config.pretrained, **options)
 
 
 def make_distillation(config: NetworkConfig, tasks: Sequence[str], genotype: Genotype | None) -> MakeDistillation:
@@ -72,7 +78,7 @@ def make_distillation(config: NetworkConfig, tasks: Sequence[str], genotype: Gen
         return functools.partial(ATRC, genotype, attention_channels=d, dropout=dropout)
     if config.distillation in GATES:
         return functools.partial(combined_atrc, config.distillation, tasks, attention_channels=d, dropout=dropout)
-    return functools.partial(build_distillation, config.distillation, tasks)
+    return functools.partial(build_distillation, config.distillation, tasks, own_weight=config.own_weight)
 
 
 def assemble(
@@ -89,7 +95,7 @@ def assemble(
     Raises:
         UserError: Distillation at levels that the neck does not make.
     """
-    neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks)
+    neck = build_neck(config.neck, backbone.channels, backbone.strides, tasks, config.fpm_softmax)
     if config.distil_at == "all" and not isinstance(neck, FPM):
         raise UserError(
             f"network.distil_at all needs levels of every task's own, which network.neck {config.neck} does not make; "

@@ -59,12 +59,12 @@ def local_attention(
 
 def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
     if window < 1 or window % 2 == 0:
-        raise UserError(f"window is {window}; it has to be odd and positive, such as 9")
+        raise UserError(f"window is {window}; it must be odd and positive, for example 9")
     shapes = [tuple(x.shape) for x in (query, key, value)]
     if any(len(shape) != 4 for shape in shapes):
         raise UserError(f"query, key and value have shapes {shapes}; all need (batch, channels, height, width)")
     if shapes[0] != shapes[1]:
-        raise UserError(f"query has shape {shapes[0]} and key {shapes[1]}; they have to be equal")
+        raise UserError(f"query has shape {shapes[0]} and key {shapes[1]}; they must be equal")
     if (shapes[2][0], *shapes[2][2:]) != (shapes[0][0], *shapes[0][2:]):
         raise UserError(f"value has shape {shapes[2]}; batch, height and width of query are {shapes[0]}")
 

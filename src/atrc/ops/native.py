@@ -1,4 +1,4 @@
-"""The C++ kernels beside this file, compiled on first use with the system's compiler.
+"""The C++ kernels next to this file, compiled on first use with the system's compiler.
 
 A kernel has no dependency but the C++ standard library, so that it builds in about a second. Libraries are kept in
 `$XDG_CACHE_HOME/atrc` or `~/.cache/atrc`, one for every source, compiler, processor, scalar type and set of

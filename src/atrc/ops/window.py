@@ -38,7 +38,7 @@ def window_softmax(
     tensor([0.0000, 0.0000, 0.0000, 0.0000, 0.5000, 0.5000, 0.0000, 0.0000, 0.0000])
     """
     if window < 1 or window % 2 == 0:
-        raise UserError(f"window is {window}; it has to be odd and positive, such as 9")
+        raise UserError(f"window is {window}; it must be odd and positive, for example 9")
     scores = _scores(query / query.shape[1] ** 0.5, key, window)
     exists = F.unfold(torch.ones_like(query[:1, :1]), window, padding=window // 2).view(1, -1, *query.shape[2:])
     return scores.masked_fill(exists == 0, float("-inf")).softmax(1)

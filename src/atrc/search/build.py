@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from atrc.backbones import build_backbone
 from atrc.distillation import Distillation
 from atrc.network import MultiTaskNetwork, NetworkConfig
-from atrc.network.build import assemble, configured_genotype, make_distillation
+from atrc.network.build import assemble, configured_backbone, configured_genotype, make_distillation
 from atrc.search import supergraph
 from atrc.search.branches import BranchSupergraph
 from atrc.tasks import Task
@@ -29,6 +28,6 @@ def build_supergraph(config: NetworkConfig, tasks: Sequence[Task], space: str, *
     make: Callable[[int], Distillation]
     if space == "contexts":
         make = supergraph(names, config.attention_channels)
-        return assemble(config, tasks, build_backbone(config.backbone, config.pretrained), make)
+        return assemble(config, tasks, configured_backbone(config), make)
     make = make_distillation(config, names, configured_genotype(config, names, seed))
-    return assemble(config, tasks, BranchSupergraph(build_backbone(config.backbone, config.pretrained), names), make)
+    return assemble(config, tasks, BranchSupergraph(configured_backbone(config), names), make)

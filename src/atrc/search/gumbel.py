@@ -1,4 +1,4 @@
-"""Gumbel-softmax samples: what a search runs in the place of a hard choice. Source: Sec. 3.3, Eq. 7."""
+"""Gumbel-softmax samples, which a search runs instead of a hard choice. Source: Sec. 3.3, Eq. 7."""
 
 from __future__ import annotations
 

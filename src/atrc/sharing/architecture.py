@@ -14,6 +14,7 @@ from atrc.branching import Branching
 from atrc.errors import UserError, require_format
 from atrc.genotype import Genotype, SearchSpace
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
+from atrc.network.config import EARLIER
 from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
 
 FORMAT, VERSION = "atrc-network", 1
@@ -112,7 +113,7 @@ class Architecture:
         if not _fits(size, tuple[int, int] | None) or (size and min(size) < 1):
             raise UserError(f"size: {size!r:.60} is not a height and a width; whole numbers end at {LARGEST}")
         return cls(
-            NetworkConfig(**config),
+            NetworkConfig(**(EARLIER | config)),
             tasks_from_values(tasks),
             Genotype(_rows(genotype)) if genotype is not None else None,
             Branching(_groups(branching)) if branching is not None else None,

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from atrc.data.folder.section import load_yaml
 from atrc.errors import UserError
-from atrc.files import write_atomic
+from atrc.files import read_yaml, write_atomic
 from atrc.training.recipe import Recipe, differences, flatten
 from atrc.training.run.folder import RunFolder, plain
 
@@ -165,7 +164,7 @@ class Cell:
         """
         file = folder / "cell.yaml"
         try:
-            content = load_yaml(file)
+            content = read_yaml(file)
             stages = [_stage(stage) for stage in content["stages"]]
             if not stages:
                 raise ValueError("no stages")

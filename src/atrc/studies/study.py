@@ -9,10 +9,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from atrc.data.folder.section import load_yaml
 from atrc.data.nyud import nyud_tasks
 from atrc.data.pascal import pascal_tasks
 from atrc.errors import UserError
+from atrc.files import read_yaml
 from atrc.tasks import Task
 from atrc.training.recipe import Recipe
 from atrc.training.recipe.files import read_recipe, recipe_path, shipped_recipes
@@ -74,7 +74,7 @@ class Study:
             UserError: No such file, or something in it cannot be used.
         """
         file = _find(path)
-        content = load_yaml(file)
+        content = read_yaml(file)
         if not isinstance(content, dict):
             raise UserError(f"{file}: a study is a mapping of keys to values, not {type(content).__name__}")
         parser = ArgumentParser(exit_on_error=False)

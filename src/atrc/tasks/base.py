@@ -1,4 +1,4 @@
-"""What a task is: everything particular to one kind of dense prediction lives in one frozen object."""
+"""What defines a task: everything about one kind of dense prediction is in one frozen object."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def alone(count: Tensor) -> Tensor:
 class Task(abc.ABC):
     """One kind of dense prediction: its outputs, label regions, losses, metric and colours.
 
-    Validity is a boolean mask beside the truth; no value of the truth has a meaning of its own.
+    Validity is a boolean mask next to the truth; no value of the truth is a sentinel.
     `across` averages a count over the processes of a distributed run, so that a loss is the mean over the
     valid pixels of the global batch.
     """
@@ -43,11 +43,11 @@ class Task(abc.ABC):
 
     metric_name: ClassVar[str]
     unit: ClassVar[str]
-    decoded: ClassVar[str] = ""  # what `decode` gives, in words
-    kind_title: ClassVar[str] = ""  # what people call tasks of this kind
-    hub_tag: ClassVar[str] = ""  # what the Hugging Face Hub calls the task
+    decoded: ClassVar[str] = ""  # what `decode` returns, in words
+    kind_title: ClassVar[str] = ""  # name of this kind of task, for people
+    hub_tag: ClassVar[str] = ""  # name of the task on the Hugging Face Hub
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
-    limits_crop: ClassVar[bool] = False  # whether a crop should not be filled by one of its labels
+    limits_crop: ClassVar[bool] = False  # whether one of its labels may fill only part of a crop
 
     @property
     @abc.abstractmethod
@@ -75,7 +75,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, logits: Float[Tensor, "b c h w"]) -> Shaped[Tensor, "b *_ h w"]:
-        """Turn the network's output into what people and metrics read: labels, [m], unit vectors .."""
+        """Turn logits into what people and metrics read: labels, [m], unit vectors .."""
 
     @abc.abstractmethod
     def metric(self, *, fast: bool = False) -> metrics.Metric:
@@ -86,7 +86,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def constant(self, images: Sequence[Labelled]) -> Shaped[Tensor, "1 *_ 1 1"]:
-        """Return the constant decoded prediction that suits these (truth, valid) best: the score to beat."""
+        """Return the best constant decoded prediction for these (truth, valid): the score to beat."""
 
     @abc.abstractmethod
     def colour(self, decoded: Shaped[np.ndarray, "*_ h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -95,7 +95,7 @@ class Task(abc.ABC):
     def region_weights(
         self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
     ) -> Float[Tensor, " r"] | None:
-        """Weights of the label regions in the auxiliary loss; None weighs all alike."""
+        """Weights of the label regions in the auxiliary loss; None for equal weights."""
         return None
 
     def auxiliary_loss(
@@ -112,18 +112,18 @@ class Task(abc.ABC):
 
     @property
     def title(self) -> str:
-        """What people call the task: as its kind, unless it has a name of its own."""
+        """The name for people: that of its kind, unless the task is renamed."""
         default = next(field.default for field in fields(self) if field.name == "name")
         return self.kind_title if self.kind_title and self.name == default else self.name
 
     @property
     def legend(self) -> Legend:
-        """What the colours of `colour` mean: the label regions ("classes"), "directions" or numbers; None: not said."""
+        """What the colours of `colour` mean: label regions ("classes"), "directions", a bar of numbers, or None."""
         return None
 
     @property
     def region_names(self) -> tuple[str, ...]:
-        """What people call the label regions; numbers unless the task knows better."""
+        """Names of the label regions, for people; numbers by default."""
         return tuple(map(str, range(self.region_count)))
 
     @property
@@ -139,7 +139,7 @@ class Task(abc.ABC):
 def masked_mean(
     values: Float[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across = alone
 ) -> Float[Tensor, ""]:
-    """Average over valid pixels; invalid ones get neither a say nor a gradient, even if not finite."""
+    """Average over valid pixels; invalid ones do not count and get no gradient, even if not finite."""
     total = torch.where(valid, values, 0.0).sum()
     return total / across(valid.sum().to(values.dtype)).clamp(min=1)
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from atrc import metrics
-from atrc.tasks.base import Across, Labelled, Task, alone, masked_mean
-from atrc.tasks.colours import PROBABILITY, Bar, paint_scalar
+from atrc.tasks.base import Across, alone, masked_mean
+from atrc.tasks.binary import Binary
 
 # b batch, h w image
 
 
 @dataclass(frozen=True)
-class Boundaries(Task):
+class Boundaries(Binary):
     """Boundary or not. Truth: 0 or 1; binary cross entropy with a fixed weight of positives; odsF.
 
     Weight of positives: 0.8 for NYUD, 0.95 for PASCAL; negatives take the rest. odsF counts a predicted pixel within
@@ -37,26 +35,15 @@ class Boundaries(Task):
     decoded: ClassVar[str] = "probability of a boundary"
     kind_title: ClassVar[str] = "Boundaries"
     hub_tag: ClassVar[str] = "edge-detection"
+    colour_map: ClassVar[str] = "gray_r"
 
     @property
     def channels(self) -> int:
         return 1
 
     @property
-    def region_count(self) -> int:
-        return 2
-
-    @property
-    def legend(self) -> Bar:
-        return PROBABILITY
-
-    @property
     def region_names(self) -> tuple[str, ...]:
         return "no boundary", "boundary"
-
-    @property
-    def region_colours(self) -> UInt8[np.ndarray, "2 3"]:
-        return self.colour(np.arange(2)[None])[0]
 
     def loss(
         self,
@@ -70,22 +57,13 @@ class Boundaries(Task):
         weights = positive * self.positive_weight + (1 - positive) * (1 - self.positive_weight)
         return masked_mean(weights * losses, valid, across)
 
-    def region_weights(
+    def positive_weight_of(
         self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
-    ) -> Float[Tensor, " 2"]:
-        return torch.tensor([1 - self.positive_weight, self.positive_weight], device=labels.device)
-
-    def region_labels(self, truth: Integer[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
-        return (truth > 0).long()
+    ) -> Float[Tensor, ""]:
+        return torch.tensor(self.positive_weight, device=labels.device)
 
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
         return logits[:, 0].float().sigmoid()
 
     def metric(self, *, fast: bool = False) -> metrics.BoundaryFMeasure:
         return metrics.BoundaryFMeasure(self.max_dist, "nested" if fast else "exact")
-
-    def constant(self, images: Sequence[Labelled]) -> Float[Tensor, "1 1 1"]:
-        return torch.ones(1, 1, 1)
-
-    def colour(self, decoded: Float[np.ndarray, "h w"] | Integer[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-        return paint_scalar(decoded.astype(np.float32), 0.0, 1.0, "gray_r")

@@ -22,7 +22,7 @@ from atrc.tasks.colours import Legend, palette
 class SemanticSegmentation(Task):
     """One class per pixel. Truth: class indices 0 .. k-1; cross entropy; mIoU; regions are the classes.
 
-    `class_colours` are RGB [0..255], one for every class; without them the palette serves.
+    `class_colours` are RGB [0..255], one for every class; the palette by default.
     """
 
     name: str = "semseg"

@@ -193,7 +193,7 @@ def test_a_broken_file_shows_a_message_and_the_page_goes_on(page, tmp_path):
     before = page.run(OPENED)
     page.choose_file("#file", tmp_path / "holiday.jpg")
     page.wait("document.querySelector('#message.error')")
-    assert page.text("#message") == "holiday.jpg: not a picture that can be read; convert it to JPEG or PNG"
+    assert page.text("#message") == "holiday.jpg: not a readable image; convert it to JPEG or PNG"
     assert page.run(OPENED) == before
     page.click("#examples li:nth-child(2) button")
     page.wait(f"{OPENED} !== {before!r}")

@@ -87,14 +87,14 @@ def multipart(content, name):
 
 HOSTILE = {
     "nothing": (b"", "an empty file"),
-    "text": (b"I am photo.jpg", "not a picture that can be read"),
+    "text": (b"I am photo.jpg", "not a readable image"),
     "half a picture": (encoded(scene(1))[:200], "cannot be read"),
     "a bomb": (png_that_claims(60_000, 60_000), "60000 x 60000 pixels, more than the 50000000 allowed"),
     "few bytes for many pixels": (png_that_claims(5000, 5000), "cannot be read"),
-    "no pixels": (png_that_claims(0, 10), "not a picture that can be read"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture that can be read"),
-    "a page": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a picture"),
-    "a form with a path": (multipart(encoded(scene(1)), "../../etc/passwd"), "not a picture that can be read"),
+    "no pixels": (png_that_claims(0, 10), "not a readable image"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable image"),
+    "a page": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not a readable image"),
+    "a form with a path": (multipart(encoded(scene(1)), "../../etc/passwd"), "not a readable image"),
 }
 
 

@@ -91,35 +91,35 @@ def spoil_no_folder(predictions: Path, truths: Path) -> str:
 
 def spoil_twice(predictions: Path, truths: Path) -> str:
     np.save(predictions / "a.npy", np.zeros((30, 40), np.float32))
-    return "a.png: same name as .*a.npy"
+    return "a.npy and a.png have the same name"
 
 
 def spoil_unreadable(predictions: Path, truths: Path) -> str:
     (predictions / "a.png").write_bytes(b"no image")
-    return "predictions/a.png: unreadable"
+    return "predictions/a.png: not a readable image"
 
 
 def spoil_truncated(predictions: Path, truths: Path) -> str:
     path = predictions / "a.png"
     path.write_bytes(path.read_bytes()[:200])
-    return "predictions/a.png: unreadable"
+    return "predictions/a.png: cannot be read"
 
 
 def spoil_empty(predictions: Path, truths: Path) -> str:
     (predictions / "d.png").unlink()
     (predictions / "d.npy").touch()
-    return "predictions/d.npy: unreadable"
+    return "predictions/d.npy: not a readable .npy array"
 
 
 def spoil_colour(predictions: Path, truths: Path) -> str:
-    Image.new("RGB", (40, 30)).save(predictions / "a.png")
-    return "a.png: unreadable (a grey image was expected, not one of mode RGB)"
+    Image.new("RGB", (40, 30), (1, 2, 3)).save(predictions / "a.png")
+    return "a.png: expected one channel, found 3"
 
 
 def spoil_channels(predictions: Path, truths: Path) -> str:
     (predictions / "a.png").unlink()
     np.save(predictions / "a.npy", np.zeros((1, 30, 40), np.float32))
-    return "a.npy: shape (1, 30, 40); save one grey channel"
+    return "a.npy: expected one channel, found 40"
 
 
 def spoil_logits(predictions: Path, truths: Path) -> str:

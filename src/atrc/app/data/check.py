@@ -19,9 +19,9 @@ from atrc.app.data.statistics import Statistics, statistics_of
 from atrc.data.archives import ensure_folder
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.folder.dataset import FolderDataset
-from atrc.data.labels import read_npy
 from atrc.data.layouts import find_layout
 from atrc.errors import UserError
+from atrc.images import read_values
 from atrc.tasks import Depth, Task
 
 SEVERAL = 5  # names that a remark lists
@@ -190,7 +190,7 @@ def _inspect_label(dataset: MultiTaskDataset, task: Task, facts: Facts) -> None:
 
 
 def _require_finite(path: Path) -> None:
-    if share := float((~np.isfinite(read_npy(path))).mean()):
+    if share := float((~np.isfinite(read_values(path))).mean()):
         raise UserError(f"{path}: {share:.1%} of the depths are not finite; they are taken as unknown, write 0 instead")
 
 

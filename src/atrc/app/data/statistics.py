@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from atrc.data.labels import read_npy, read_png
+from atrc.images import read_values
 from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
 # h w image, n valid pixels
@@ -196,4 +196,5 @@ def statistics_of(task: Task) -> Statistics:
 
 def read_vectors(path: Path) -> Float[np.ndarray, "h w 3"]:
     """Read normals as they are in a file, of any length."""
-    return read_npy(path) if path.suffix == ".npy" else read_png(path) / np.float32(127.5) - 1
+    values = read_values(path)
+    return values if path.suffix.lower() == ".npy" else values / np.float32(127.5) - 1

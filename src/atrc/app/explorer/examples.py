@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from atrc.app.predict.inputs import find_inputs
-from atrc.data.images import read_image
 from atrc.errors import UserError
+from atrc.images import read_image
 from atrc.tasks import HumanParts, Saliency, Task
 
 # h w photograph

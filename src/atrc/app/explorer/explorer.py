@@ -18,7 +18,7 @@ from atrc.app.explorer.limits import Limits, MissingError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
 from atrc.contexts import CONTEXTS, get_context
-from atrc.data.images import read_image
+from atrc.images import read_image
 from atrc.studies.attention.figures import COLOURS
 from atrc.studies.figures.style import ink
 

@@ -17,8 +17,8 @@ from atrc.app.explorer import legends
 from atrc.app.explorer.look import Look
 from atrc.app.predict.predictor import Predictor
 from atrc.app.predict.settings import SIDE
-from atrc.data.images import shrunk
 from atrc.errors import UserError
+from atrc.images import shrunk
 from atrc.network import MultiTaskNetwork, Output
 from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task

@@ -10,8 +10,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-from atrc.data.images import SUFFIXES
 from atrc.errors import UserError
+from atrc.images import SUFFIXES
 
 INDEX = "predictions.json"  # in every folder of predictions
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")

@@ -14,7 +14,7 @@ from atrc.app.predict.report import Report, explain
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.video import predict_video
 from atrc.app.predict.writer import Writer
-from atrc.data.images import Photo, read_image
+from atrc.images import Photo, read_image
 from atrc.training.loading import load
 
 Job = tuple[Input, Photo]

@@ -21,9 +21,9 @@ from atrc.app.predict.report import Report, is_full
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.sheet import draw_sheet
 from atrc.app.predict.writer import Writer
-from atrc.data.images import shrunk
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing
+from atrc.images import shrunk
 
 # h w frame
 

@@ -10,18 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from atrc.data.labels import open_picture
+from atrc.images import read_image
 from atrc.network import MultiTaskNetwork
 
 
 def load_photo(path: Path, longest: int) -> UInt8[np.ndarray, "h w 3"]:
     """Read a photograph upright, scaled so that its longer side is `longest` [px] or shorter."""
-    image = ImageOps.exif_transpose(open_picture(path)).convert("RGB")
-    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    return np.asarray(image)
+    return read_image(path, max_side=longest).pixels
 
 
 @torch.inference_mode()

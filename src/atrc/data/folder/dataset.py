@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 from torch import nn
 
 from atrc.data.dataset import Label, MultiTaskDataset
 from atrc.data.folder.kinds import KINDS
 from atrc.data.folder.labels import LabelReader
-from atrc.data.folder.section import Section, nearest, read_yaml, show
-from atrc.data.labels import DEEP_MODES, known_formats, open_picture, quiet, read_list
+from atrc.data.folder.section import Section, nearest, read_section, show
+from atrc.data.labels import read_list, read_rgb
 from atrc.errors import UserError
+from atrc.files import Files
+from atrc.images import image_size
 from atrc.tasks import Task
 
 # h w image
@@ -28,40 +28,7 @@ from atrc.tasks import Task
 FILE = "dataset.yaml"
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 LABEL_ENDINGS = (".png", ".npy", ".tif", ".tiff")
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 LOGGED = ("loss", "lr", "step", "temperature", "entropy", "entropy_weight", "fixed")  # columns of a run's tables
-
-
-class Files:
-    """The files of one folder, found by their name without its ending."""
-
-    def __init__(self, folder: Path, endings: Collection[str]) -> None:
-        """List a folder."""
-        self.folder, self.endings = folder, endings
-        self.paths: dict[str, list[Path]] = {}
-        self.unreadable: dict[str, Path] = {}
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            if entry.name.startswith(".") or entry.is_dir():
-                continue
-            if path.suffix.lower() in endings:
-                self.paths.setdefault(path.stem, []).append(path)
-            else:
-                self.unreadable[path.stem] = path
-
-    def find(self, id: str) -> Path | None:
-        """Return the file of an id, None without one.
-
-        Raises:
-            UserError: There are several, or one that cannot be read.
-        """
-        found = self.paths.get(id, [])
-        if len(found) > 1:
-            raise UserError(f"{found[0]} and {found[1].name} have the same name; keep the one that counts")
-        if not found and id in self.unreadable:
-            kinds = ", ".join(self.endings)
-            raise UserError(f"{self.unreadable[id]}: not a kind of file that is read here; save it as {kinds}")
-        return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -98,7 +65,7 @@ class Description:
         Raises:
             UserError: Something in it cannot be used.
         """
-        content = read_yaml(root / FILE)
+        content = read_section(root / FILE)
         name = content.text("name", root.resolve().name)
         images = _files(content, "images", "images", IMAGE_ENDINGS)
         splits, tasks = content.section("splits"), content.section("tasks")
@@ -155,11 +122,7 @@ class FolderDataset(MultiTaskDataset):
         return self.description.ids(self.split)
 
     def read_image(self, id: str) -> UInt8[np.ndarray, "h w 3"]:
-        path = self._image(id)
-        picture = open_picture(path)
-        if picture.mode in DEEP_MODES:
-            raise UserError(f"{path}: a picture of more than 8 bits a channel; save it with 8 bits a channel")
-        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+        return read_rgb(self._image(id))
 
     def label_files(self, task: Task, id: str) -> list[Path]:
         path = self.description.tasks[task.name].files.find(id)
@@ -167,7 +130,7 @@ class FolderDataset(MultiTaskDataset):
 
     def read_label(self, task: Task, id: str) -> Label:
         reader, files = self.description.tasks[task.name].reader, self.label_files(task, id)
-        return reader.read(files[0]) if files else reader.absent(*upright_size(self._image(id)))
+        return reader.read(files[0]) if files else reader.absent(*(image_size(self._image(id)) or (1, 1)))
 
     def remarks(self) -> list[str]:
         images = self.description.images
@@ -185,16 +148,6 @@ class FolderDataset(MultiTaskDataset):
         ending = Path(id).stem in images.paths and Path(id).suffix.lower() in IMAGE_ENDINGS
         cure = "write ids without endings" if ending else "add the image, or take the id out of the split"
         raise UserError(f"{images.folder}: no image '{id}', which the {self.split} split lists; {cure}")
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Return height and width [px] of a picture held upright; 1 x 1 of what is no picture."""
-    try:
-        with quiet(), Image.open(path, formats=known_formats()) as image:
-            turned = image.format != "TIFF" and image.getexif().get(0x0112) in TURNED  # TIFF: Pillow has turned it
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except Exception:  # whoever reads the picture itself is told
-        return 1, 1
 
 
 def _several(folder: str, names: list[str], reason: str) -> list[str]:

@@ -14,8 +14,9 @@ from jaxtyping import Integer, Shaped
 from numpy import ndarray
 
 from atrc.data.dataset import Label
-from atrc.data.labels import open_picture, read_normals, read_npy
+from atrc.data.labels import read_normals
 from atrc.errors import UserError
+from atrc.images import read_values, single_channel
 
 # h w image, c channels of the file
 
@@ -136,7 +137,7 @@ class MaskLabels(LabelReader):
     ignored: tuple[int, ...]
 
     def read(self, path: Path) -> Label:
-        array = single_channel(read_values(path), path)
+        array = single_channel(read_values(path, brightness=True), path)
         if not np.isfinite(array).all():
             raise UserError(f"{path}: holds numbers that are not finite; save a mask of 0 and 255")
         valid = ~np.isin(array, self.ignored)
@@ -151,20 +152,3 @@ class MaskLabels(LabelReader):
                 f"{path}: holds {len(np.unique(values))} values from {values.min()} to {values.max()}, a mask has 0 "
                 f"and one other; correct it, or give {self.key}.threshold in dataset.yaml, above which a pixel counts"
             )
-
-
-def read_values(path: Path) -> Shaped[ndarray, "h w *c"]:
-    """Read a label file as it is: palette indices, grey of 8 to 32 bits, colours, or an array."""
-    if path.suffix.lower() == ".npy":
-        return read_npy(path)
-    array = np.asarray(open_picture(path))
-    return array.astype(np.uint8) if array.dtype == bool else array
-
-
-def single_channel(array: Shaped[ndarray, "h w *c"], path: Path) -> Shaped[ndarray, "h w"]:
-    """Return the only channel, or the first of three that are alike."""
-    if array.ndim == 2:
-        return array
-    if array.shape[2] in (1, 3) and (array == array[..., :1]).all():
-        return array[..., 0]
-    raise UserError(f"{path}: expected one channel, found {array.shape[2]}; save labels as values, not as colours")

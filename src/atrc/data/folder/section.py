@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from atrc.errors import UserError
+from atrc.files import read_yaml
 
 REQUIRED: Any = object()
-LONGEST = 1 << 22  # of a file with its aliases written out [characters]
 
 
 class Section:
@@ -130,60 +127,12 @@ def nearest(name: Any, choices: Collection[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(choices))}"
 
 
-def read_yaml(path: Path) -> Section:
-    """Read a YAML file of plain values.
+def read_section(path: Path) -> Section:
+    """Read a YAML file of keys and values.
 
     Raises:
         UserError: It is not there, no YAML, or not a mapping of keys to values.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file; it says what the folder holds")
-    return Section(path, "", load_yaml(path))
-
-
-def load_yaml(path: Path) -> Any:
-    """Return the plain values of a YAML file, which may be from anywhere.
-
-    Raises:
-        UserError: It cannot be read, gives a key twice, or is made to fill the memory.
-    """
-    try:
-        return yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
-    except Exception as error:  # PyYAML raises many kinds on values that are not of their tag
-        raise UserError(f"{path}: not readable YAML ({' '.join(str(error).split())})") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, which builds nothing but plain values, and refuses keys that are given twice.
-
-    What an alias stands for counts each time: a few lines can stand for more than any memory holds.
-    """
-
-    def construct_document(self, node: yaml.Node) -> Any:
-        if _length(node, {}) > LONGEST:
-            raise yaml.YAMLError(f"with what its aliases stand for it is longer than {LONGEST} characters")
-        return super().construct_document(node)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        if twice := [key for key, count in keys.items() if count > 1]:
-            raise yaml.YAMLError(f"key {twice[0]!r} is given twice, again in line {node.start_mark.line + 1} or below")
-        return super().construct_mapping(node, deep)
-
-    def construct_whole(self, node: yaml.ScalarNode) -> int:
-        """Return a whole number of at most 64 bits."""
-        if abs(value := self.construct_yaml_int(node)) >= 1 << 63:
-            raise yaml.YAMLError(f"a whole number of more than 64 bits in line {node.start_mark.line + 1}")
-        return value
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole)
-
-
-def _length(node: yaml.Node, known: dict[int, int]) -> int:
-    """Count the characters of a node with all its aliases written out; `known` has those of nodes seen before."""
-    if id(node) not in known:
-        known[id(node)] = LONGEST + 1  # should it hold itself
-        inner = node.value if not isinstance(node, yaml.MappingNode) else [one for pair in node.value for one in pair]
-        known[id(node)] = 1 + (len(inner) if isinstance(inner, str) else sum(_length(one, known) for one in inner))
-    return known[id(node)]
+    return Section(path, "", read_yaml(path))

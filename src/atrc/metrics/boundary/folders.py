@@ -1,7 +1,6 @@
 """Boundary scores of a folder of predictions against a folder of truths."""
 
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from atrc.errors import UserError
+from atrc.files import Files
+from atrc.images import read_values, single_channel
 from atrc.metrics.boundary.counting import Mode, boundary_counts, check_settings
 from atrc.metrics.boundary.scores import BoundaryScores, boundary_scores
 
 _SUFFIXES = (".png", ".npy")
-_GREY = ("1", "L", "I;16")
 
 
 def evaluate_folders(
@@ -91,57 +91,26 @@ def read_truth(path: Path) -> Bool[ndarray, "h w"]:
 
 
 def _read(path: Path) -> ndarray:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old headers and odd metadata
-            values = _read_npy(path) if path.suffix == ".npy" else _read_png(path)
-    except Exception as error:  # NumPy and Pillow raise many kinds
-        raise UserError(f"{path}: unreadable ({error}); write the file again") from error
-    if values.dtype.kind not in "biuf":
-        raise UserError(f"{path}: {values.dtype} values; save numbers")
-    if values.ndim != 2:
-        raise UserError(f"{path}: shape {values.shape}; save one grey channel, height x width")
-    return values
-
-
-def _read_npy(path: Path) -> ndarray:
-    with path.open("rb") as file:
-        values = np.load(file, allow_pickle=False)
-    if not isinstance(values, ndarray):
-        raise ValueError("an archive of arrays")
-    return values
-
-
-def _read_png(path: Path) -> ndarray:
-    from PIL import Image
-
-    with Image.open(path, formats=["PNG"]) as image:
-        if image.mode not in _GREY:
-            raise ValueError(f"a grey image was expected, not one of mode {image.mode}")
-        return np.asarray(image)
+    return single_channel(read_values(path, brightness=True), path)
 
 
 def _pairs(pred_dir: Path, truth_dir: Path) -> list[tuple[Path, Path]]:
-    predictions, truths = _by_stem(pred_dir), _by_stem(truth_dir)
-    for have, lack, folder in ((truths, predictions, pred_dir), (predictions, truths, truth_dir)):
-        missing = sorted(have.keys() - lack.keys())
+    predictions, truths = _files(pred_dir), _files(truth_dir)
+    for have, lack in ((truths, predictions), (predictions, truths)):
+        missing = sorted(have.paths.keys() - lack.paths.keys())
         if missing:
             raise UserError(
-                f"{folder}: nothing goes with {have[missing[0]]} (of {len(missing)} such files); "
+                f"{lack.folder}: nothing goes with {have.paths[missing[0]][0]} (of {len(missing)} such files); "
                 "both folders need the same names"
             )
-    return [(predictions[stem], truths[stem]) for stem in sorted(truths)]
+    found = ((predictions.find(name), truths.find(name)) for name in sorted(truths.paths))
+    return [(prediction, truth) for prediction, truth in found if prediction and truth]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> Files:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _SUFFIXES and path.stem in files:
-            raise UserError(f"{path}: same name as {files[path.stem]}; remove one of them")
-        if path.suffix in _SUFFIXES:
-            files[path.stem] = path
-    if not files:
+    files = Files(folder, _SUFFIXES)
+    if not files.paths:
         raise UserError(f"{folder}: no files that end in {' or '.join(_SUFFIXES)}")
     return files

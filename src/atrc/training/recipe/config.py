@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from atrc.network.config import NetworkConfig
+from atrc.network.config import EARLIER, NetworkConfig
 
 __all__ = [
     "DataConfig",
@@ -175,7 +175,8 @@ FREE = (
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Name the keys, dotted, in which two recipes differ, leaving out what does not change the result."""
-    defaults = flatten(Recipe().to_dict())  # for keys that a checkpoint of an older atrc does not have yet
+    # For keys that a recipe of an older atrc does not have yet
+    defaults = flatten(Recipe().to_dict()) | flatten({"network": EARLIER})
     a, b = defaults | flatten(one), defaults | flatten(other)
     return [key for key in dict.fromkeys([*a, *b]) if key not in FREE and a.get(key) != b.get(key)]
 

@@ -12,8 +12,8 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 import atrc
-from atrc.data.folder.section import load_yaml
 from atrc.errors import UserError
+from atrc.files import read_yaml
 from atrc.training.recipe import Recipe
 
 
@@ -39,7 +39,7 @@ def recipe_path(name: str | Path, beside: Path | None = None) -> Path:
 
 def _require_sections(path: Path) -> None:
     """Refuse what no parser should be given: what fills the memory, and sections that are none."""
-    content = load_yaml(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: a recipe is keys with values, not {type(content).__name__}")
     for key, field in Recipe.__dataclass_fields__.items():

@@ -58,7 +58,9 @@ def _require_numbers(recipe: Recipe) -> None:
     for key, (value, bound) in least.items():
         if value is not None and not value >= bound:
             raise UserError(f"{key} is {value}; it has to be {bound} or more")
-    below_one = {"network.dropout": recipe.network.dropout, "optim.momentum": recipe.optim.momentum}
+    network = recipe.network
+    below_one = {"network.dropout": network.dropout, "network.drop_path": network.drop_path}
+    below_one |= {"network.own_weight": network.own_weight, "optim.momentum": recipe.optim.momentum}
     for key, share in below_one.items():
         if not 0 <= share < 1:
             raise UserError(f"{key} is {share}; it has to be from 0 to less than 1")

@@ -16,6 +16,7 @@ from atrc.branching import Groups
 from atrc.errors import UserError, first_line, require_format
 from atrc.files import replacing
 from atrc.network import MultiTaskNetwork
+from atrc.network.config import EARLIER
 from atrc.search.build import build_supergraph
 from atrc.sharing.architecture import RESOLVED, Architecture, tasks_from_values
 from atrc.sharing.weights import at_most, load_weights
@@ -80,6 +81,8 @@ class Checkpoint:
         for key, kind in KINDS.items():
             if key not in content or not isinstance(content[key], kind):
                 raise UserError(f"{path}: not a whole checkpoint ({key} is missing or of another kind); copy it again")
+        if isinstance(network := content["recipe"].get("network"), dict):
+            content["recipe"] = content["recipe"] | {"network": EARLIER | network}
         return cls(**{key: content[key] for key in KINDS})
 
     def require_recipe(self, recipe: Recipe, phase: str, path: Path) -> None:

@@ -1,15 +1,17 @@
 """Photographs from anywhere: every mode and every fault."""
 
 import io
+import struct
 import threading
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from atrc.data.images import SUFFIXES, read_image
-from atrc.data.labels import FORMATS
 from atrc.errors import UserError
+from atrc.images import FORMATS, SUFFIXES, image_size, read_image, read_values, single_channel
 
 GRADIENT = np.stack(np.meshgrid(np.arange(6) * 40, np.arange(4) * 60, [90]), -1)[:, :, 0].astype(np.uint8)  # 4 x 6
 
@@ -116,12 +118,12 @@ def test_twenty_thousand_pixels_a_side_are_read_and_more_are_refused_by_their_he
     ("data", "said"),
     [
         (b"", "an empty file"),
-        (b"dear diary, this is not a picture", "not a picture that can be read; convert it to JPEG or PNG"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a picture that can be read"),
+        (b"dear diary, this is not a picture", "not a readable image; convert it to JPEG or PNG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not a readable image"),
         (encode(Image.effect_noise((64, 64), 50), "JPEG")[:900], "cannot be read .*truncated.*; copy or export it"),
         (
             encode(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"),
-            "cannot be read .its pixels are no whole numbers",
+            "cannot be read .its pixels are not whole numbers",
         ),
     ],
     ids=["zero bytes", "text", "eps", "truncated", "floats"],
@@ -163,3 +165,84 @@ def test_the_suffixes_are_those_of_the_formats():
     known = {suffix: kind for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     assert {known[suffix] for suffix in SUFFIXES} == set(FORMATS)
     assert set(SUFFIXES) <= set(known)
+
+
+# Maps of values
+
+
+def png(width, bits, kind, row, palette=b""):
+    """A PNG of one row, packed by hand: Pillow does not write every bit depth."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, kind, 0, 0, 0))
+    colours = chunk(b"PLTE", palette) if palette else b""
+    return b"\x89PNG\r\n\x1a\n" + header + colours + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+
+
+GREY, RGB, PALETTE = 0, 2, 3
+INVERTED = bytes([255, 255, 255, 0, 0, 0])  # a palette that begins with white
+
+
+@pytest.mark.parametrize(
+    ("content", "exact", "seen"),
+    [
+        (png(4, 8, GREY, bytes([0, 1, 40, 255])), [0, 1, 40, 255], [0, 1, 40, 255]),
+        (png(2, 16, GREY, struct.pack(">2H", 1200, 65535)), [1200, 65535], [1200, 65535]),
+        (png(4, 4, GREY, bytes([0x03, 0x1F])), [0, 3, 1, 15], [0, 51, 17, 255]),
+        (png(4, 2, GREY, bytes([0b00011011])), [0, 1, 2, 3], [0, 85, 170, 255]),
+        (png(3, 1, GREY, bytes([0b01000000])), [0, 1, 0], [0, 255, 0]),
+        (png(3, 8, PALETTE, bytes([0, 1, 1]), INVERTED), [0, 1, 1], [255, 0, 0]),
+        (png(3, 1, PALETTE, bytes([0b01000000]), INVERTED), [0, 1, 0], [255, 0, 255]),
+    ],
+    ids=["8 bits", "16 bits", "4 bits", "2 bits", "1 bit", "palette", "palette of 1 bit"],
+)
+def test_values_are_those_of_the_file_and_brightness_is_what_one_sees(tmp_path, content, exact, seen):
+    (tmp_path / "a.png").write_bytes(content)
+    assert read_values(tmp_path / "a.png").tolist() == [exact]
+    assert read_values(tmp_path / "a.png", brightness=True).tolist() == [seen]
+
+
+def test_values_that_would_change_are_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = Image.fromarray(GRADIENT[..., 0])
+    for content, reason in (
+        (png(1, 16, RGB, struct.pack(">3H", 1200, 1200, 1200)), "several channels of 16 bits"),
+        (encode(grey, "JPEG"), "JPEG changes the values of labels; save them as PNG"),
+        (encode(grey, exif=exif), "is to be turned .* save it upright"),
+        (encode(grey, "TIFF", exif=exif), "is to be turned .* save it upright"),
+        (encode(Image.new("1", (10_000, 10_000))), "10000 x 10000 pixels, more than"),
+    ):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(UserError, match=rf"a\.png: .*{reason}"):
+            read_values(tmp_path / "a.png")
+
+
+def test_arrays_of_any_byte_order_and_one_or_three_equal_channels_are_one_map(tmp_path):
+    plain = np.array([[1.5, np.nan], [2, 3]])
+    for array in (plain, plain[..., None], plain[..., None].repeat(3, 2), plain.astype(">f4")):
+        np.save(tmp_path / "a.NPY", array)
+        (tmp_path / "a.NPY.npy").rename(tmp_path / "a.NPY")
+        found = single_channel(read_values(tmp_path / "a.NPY"), tmp_path)
+        np.testing.assert_array_equal(found, plain)
+        assert found.dtype.isnative
+    with pytest.raises(UserError, match="expected one channel, found 3"):
+        single_channel(GRADIENT, tmp_path)
+
+
+def test_megabytes_of_metadata_are_no_reason_to_refuse_an_image():
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)
+    assert read_image(encode(Image.fromarray(GRADIENT), pnginfo=info)).size == (4, 6)
+
+
+def test_the_size_in_a_header_is_that_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("PNG", "TIFF", "JPEG"):
+        (tmp_path / "a").write_bytes(encode(Image.fromarray(GRADIENT), kind, exif=exif))
+        assert image_size(tmp_path / "a") == (6, 4) == read_image(tmp_path / "a").size
+    (tmp_path / "a").write_text("no image")
+    assert image_size(tmp_path / "a") is None

@@ -1,4 +1,4 @@
-"""The paper's small convolutional heads. Source: Sec. 3.1."""
+"""Task heads: main (features), auxiliary (label regions), final (predictions). Source: Sec. 3.1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def auxiliary_head(inputs: int, regions: int) -> nn.Sequential:
 
 
 def final_layer(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return the 1x1 conv that predicts; starts near zero."""
+    """Return the 1x1 conv that predicts; its weights start near zero."""
     conv = nn.Conv2d(inputs, outputs, 1)
     nn.init.normal_(conv.weight, std=0.01)
     if conv.bias is not None:

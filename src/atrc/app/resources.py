@@ -1,4 +1,4 @@
-"""`atrc resources`: what every system of the paper's tables costs, the paper's numbers beside ours."""
+"""`atrc resources`: what every system of the paper's tables costs, with the paper's numbers next to ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from atrc.app.output import print_grid
 from atrc.errors import UserError
-from atrc.studies.resources import Cost, measure_row
+from atrc.studies.costs import Cost, measure_row
 from atrc.studies.study import Study
 from atrc.training.resources import find_device
 

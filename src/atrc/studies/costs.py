@@ -138,10 +138,10 @@ def _count_stage(study: Study, cell: Cell, stage: Stage, own: NetworkConfig, kno
 def _count_training(config: NetworkConfig, tasks: Sequence[Task], size: Sequence[int], space: str | None) -> int:
     with torch.device("meta"):  # counting needs no memory
         network = build_supergraph(config, tasks, space) if space else build_network(config, tasks)
-    if space:
-        cast(Any, network.backbone if space == "branches" else Supergraph(network)).sample(1.0, 0)
     images = torch.zeros(2, 3, *size, device="meta")  # two: batch norm needs several values
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        if space:
+            cast(Any, network.backbone if space == "branches" else Supergraph(network)).sample(1.0, 0)
         network.train()(images)
     return counter.get_total_flops() // 2 // len(images)
 

@@ -18,6 +18,7 @@ from atrc.studies.study import Row, Study
 from atrc.training.evaluation.evaluate import Result, read_results
 
 Results = dict[str, Result]  # by task
+BySeed = dict[int, int | float]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread | None:
+    def of(cls, values: Iterable[int | float]) -> Spread | None:
         """Summarise the finite ones of some numbers; None if there are none.
 
         >>> Spread.of([1.0, 2.0, 3.0])
@@ -60,7 +61,7 @@ class Spread:
         return asdict(self) | {"interval": self.interval}
 
 
-def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> Spread | None:
+def paired_difference(one: BySeed, other: BySeed) -> Spread | None:
     """Summarise the differences of two quantities within seeds; None if they share no seed.
 
     >>> paired_difference({0: 3.0, 1: 5.0, 2: 9.0, 3: 1.0}, {0: 1.0, 1: 2.0, 2: 5.0})  # 2, 3 and 4
@@ -108,7 +109,7 @@ class Measured:
     cells: tuple[Cell, ...]
     results: dict[int, Results] = field(default_factory=dict)
     sampled: dict[int, Results] = field(default_factory=dict)
-    values: dict[str, dict[int, float]] = field(default_factory=dict)
+    values: dict[str, BySeed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -127,7 +128,7 @@ class Measured:
         recipes = [cell.stages[-1].recipe for cell in self.cells]
         return list(dict.fromkeys(task for recipe in recipes for task in recipe.data.tasks))
 
-    def of(self, quantity: str) -> dict[int, float]:
+    def of(self, quantity: str) -> BySeed:
         """Return a quantity by seed."""
         return self.values.get(quantity, {})
 
@@ -165,7 +166,7 @@ class Measurements:
             return None
         return paired_difference(row.of(quantity), self.control.of(quantity))
 
-    def task_gains(self, results: Mapping[int, Results]) -> dict[str, dict[int, float]]:
+    def task_gains(self, results: Mapping[int, Results]) -> dict[str, BySeed]:
         """Return the gain [%] of every task by seed, paired with the single-task network of the same seed."""
         base = self.baseline.results if self.baseline else {}
         tasks = dict.fromkeys(task for own in results.values() for task in own)
@@ -194,11 +195,10 @@ def measure(study: Study, cells: Sequence[Cell]) -> Measurements:
     return Measurements(study, rows, columns, baseline, notes)
 
 
-def seed_gains(
-    results: Mapping[int, Results], baseline: Mapping[int, Results]
-) -> tuple[dict[int, float], dict[int, str]]:
+def seed_gains(results: Mapping[int, Results], baseline: Mapping[int, Results]) -> tuple[BySeed, dict[int, str]]:
     """Return Delta_m [%] of every seed, paired with the same seed of the baseline; and why other seeds have none."""
-    gains, missing = {}, {}
+    gains: BySeed = {}
+    missing = {}
     for seed, own in results.items():
         base = baseline.get(seed, {})
         if lacking := [task for task in own if task not in base]:

@@ -125,7 +125,7 @@ class Contrast:
 
     def __str__(self) -> str:
         interval = "" if self.difference.interval is None else f" ± {self.difference.interval:.2f}"
-        return f"{self.searched} - {self.control}: {self.difference.mean:+.2f}{interval} (n={self.difference.n})"
+        return f"{self.searched} against {self.control}: {self.difference.mean:+.2f}{interval} (n={self.difference.n})"
 
 
 def contrasts(measurements: Measurements) -> list[Contrast]:

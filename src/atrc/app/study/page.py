@@ -35,22 +35,26 @@ class Block:
 
 
 LEGEND = (
-    "Mean ± sample standard deviation over n seeds, - where there is only one; best means are bold. Δm is the mean "
-    "gain per task over the single-task networks of this study, those of the same seed; its deviation is that of the "
-    "seeds' own Δm. Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted "
-    "from the checkpoints, single-task networks added up. Training and search are wall time, on whatever it ran on."
+    "Mean ± sample standard deviation over n seeds, - for a single seed; best means are bold. Δm is the mean gain per "
+    "task over the single-task networks of this study with the same seed; its deviation is over the seeds' Δm. "
+    "Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted from the "
+    "checkpoints; single-task networks are added up. Training and search are wall time."
+)
+CONTROL = (
+    " Columns vs control are differences to {} within seeds: mean ± half the 95 % confidence interval (Student's t)."
 )
 
 
 def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
     """Return what a report's page says."""
+    legend = LEGEND + (CONTROL.format(report.study.control) if report.study.control else "")
     blocks = [Block("title", report.study.title)]
     blocks += [Block("text", f"{report.done} of {len(report.cells)} cells are done.")]
     if report.warnings:
         blocks += [Block("heading", "Warnings"), Block("list", lines=report.warnings)]
-    blocks += [Block("heading", "Results"), _results(table), Block("text", LEGEND), *_measured(report)]
+    blocks += [Block("heading", "Results"), _results(table), Block("text", legend), *_measured(report)]
     if report.contrasts:
-        head = "Difference in Δm [%] between a search and its controls, paired by seed:"
+        head = "Difference in Δm [%] between searches and their controls within seeds, ± half the 95 % interval:"
         blocks += [Block("text", head), Block("list", lines=list(map(str, report.contrasts)))]
     blocks += [Block("figure", picture.caption, name=picture.name) for picture in drawn if picture.row is None]
     for name, searches in report.searches.items():
@@ -72,7 +76,7 @@ def _results(table: Table) -> Block:
 
 
 def _measured(report: Report) -> list[Block]:
-    """Say how the numbers were measured."""
+    """Say how the results were measured."""
     if (protocol := report.protocol) is None:
         return []
     size, crop = ("x".join(map(str, protocol[key])) for key in ("image", "crop"))
@@ -89,10 +93,11 @@ def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture])
     genotypes = [search.genotype for search in searches if search.genotype]
     if len(genotypes) > 1:
         chance = chance_agreement(genotypes[0].targets)
-        told = f"Two searches agree on {100 * mean_agreement(genotypes):.1f} % of the blocks; by chance it would be "
-        blocks.append(Block("text", f"{told}{100 * chance:.1f} %."))
+        share = 100 * mean_agreement(genotypes)
+        text = f"Two searches agree on {share:.1f} % of the blocks; by chance it would be {100 * chance:.1f} %."
+        blocks.append(Block("text", text))
     if genotypes:
-        text = "What every seed chose, and by which logged step the block was fixed; - if it never was:"
+        text = "What every seed chose, and the first logged step at which the block was fixed (- if it never was):"
         blocks += [Block("text", text), _choices([search for search in searches if search.genotype])]
     return blocks + [Block("figure", picture.caption, name=picture.name) for picture in figures]
 
@@ -112,7 +117,7 @@ def _choices(searches: Sequence[Search]) -> Block:
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
-    """Write a page in Markdown; figures are files beside it."""
+    """Write a page in Markdown; figures are files next to it."""
     return "\n".join(_markdown(block) for block in blocks)
 
 

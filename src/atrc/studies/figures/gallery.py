@@ -98,11 +98,11 @@ def _of_searches(searches: list[Search]) -> Iterator[Draft]:
     contexts = [search for search in searches if search.genotype]
     genotypes = [search.genotype for search in searches if search.genotype]
     none = "" if searches else "no search is finished"
-    branches = none or ("" if contexts else "it searches branches")
+    branches = "it searches branches" if searches and not contexts else ""
     few = f"it needs two finished searches for contexts, there is {len(contexts) or 'none'}"
     yield "progress", partial(draw_progress, searches), none
-    yield "probabilities", partial(draw_probabilities, contexts), branches
-    yield "reliability", partial(draw_reliability, genotypes), "" if len(contexts) > 1 else branches if searches else few
+    yield "probabilities", partial(draw_probabilities, contexts), branches or none
+    yield "reliability", partial(draw_reliability, genotypes), "" if len(contexts) > 1 else branches or few
 
 
 def _no_search(report: Report, what: str = "") -> str:

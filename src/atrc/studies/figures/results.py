@@ -54,7 +54,7 @@ def draw_resources(rows: Sequence[Measured]) -> Figure:
                 panel.barh(y, size.mean, 0.62, color="0.82", xerr=size.std, error_kw={"linewidth": 0.6})
                 panel.text(0, y, f" {size.mean:.2f}", va="center_baseline", fontsize=6)
     panels[0].axvline(0, color="0.4", linewidth=0.7, linestyle=(0, (4, 2)), zorder=0)
-    for panel, label in zip(panels, ("Δm [%]", "parameters [M]", "multiply-adds [G]"), strict=True):
+    for panel, label in zip(panels, ("Δm [%]", "params [M]", "MAdds [G]"), strict=True):
         panel.set_title(label, loc="left")
     _name_rows(panels, names)
     return figure
@@ -71,14 +71,14 @@ def draw_differences(measurements: Measurements, rows: Sequence[Measured]) -> Fi
     assert control is not None, "differences need a control"
     names = [fold(row.name, NAME) for row in rows]
     lane = 1 / (2.5 + len(seeds))  # of a seed, in rows
-    figure = new_figure(PAGE, 0.85 + 0.055 / lane * len(rows))
+    figure = new_figure(PAGE, 0.95 + 0.058 / lane * len(rows))
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for panel, quantity in zip(panels, metrics, strict=True):
         base = control.of(quantity.name)
         for y, row in enumerate(rows):
             if spread := measurements.difference(row, quantity.name):
-                sure = spread.interval is not None and abs(spread.mean) > spread.interval
-                panel.errorbar(spread.mean, y - 0.5 + 1.2 * lane, xerr=spread.interval, fmt="o", color=BLUE if sure else "white",
+                face = BLUE if spread.interval is not None and abs(spread.mean) > spread.interval else "white"
+                panel.errorbar(spread.mean, y - 0.5 + 1.2 * lane, xerr=spread.interval, fmt="o", color=face,
                                ecolor=BLUE, markeredgecolor=BLUE, markersize=3.5, linewidth=1.0, capsize=2)  # fmt: skip
                 for seed, value in row.of(quantity.name).items():
                     if seed in base:
@@ -91,7 +91,7 @@ def draw_differences(measurements: Measurements, rows: Sequence[Measured]) -> Fi
         name = "Δm" if quantity is DELTA_M else f"{quantity.name} {quantity.metric}"
         panel.set_title(f"{name} [{quantity.unit}]", loc="left")
     _name_rows(panels, names)
-    figure.supxlabel(f"difference to {control.name} within seeds (right is better)", fontsize=7)
+    figure.suptitle(f"difference to {control.name} within seeds (right is better)", fontsize=7)
     figure.legend(handles=seed_legend(seeds), loc="outside lower center", ncols=len(seeds))
     return figure
 
@@ -108,7 +108,7 @@ def _name_rows(panels: Sequence[Axes], names: Sequence[str]) -> None:
 
 
 def look_of(row: Measured) -> tuple[str, str, str]:
-    """Return marker, face and edge of a row: stars search, circles are their controls, in a uniform context's colour."""
+    """Return marker, face and edge of a row: stars search, circles control, coloured by their context."""
     network = row.cells[0].stages[-1].recipe.network
     if row.row.search:
         return "*", VERMILION, VERMILION

@@ -67,7 +67,9 @@ def draw_probabilities(searches: Sequence[Search]) -> Figure:
         panel.set_ylabel(target)
     last = max(search.steps[-1] for search in searches)
     panels[0, 0].set(ylim=(0, None), yticks=(0, 0.5), yticklabels=("0", "0.5"), xlim=(0, last), xticks=(0, last))
-    for panel in panels[-1]:  # the ends of neighbouring axes would touch
+    for panel in panels[-1]:
+        panel.set_xlabel("step", labelpad=0)
+        # The ends of neighbouring axes would touch.
         for label, side in zip(panel.get_xticklabels(), ("left", "right"), strict=True):
             label.set_horizontalalignment(side)
     contexts = [get_context(c) for c in dict.fromkeys(c for candidates in pairs.values() for c in candidates)]
@@ -75,7 +77,6 @@ def draw_probabilities(searches: Sequence[Search]) -> Figure:
     figure.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=0.9, handlelength=0.9)
     handles = seed_legend([search.seed for search in searches], "0.3")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    figure.supxlabel("step (rows: targets, columns: sources)", fontsize=7)
     figure.supylabel("probability", fontsize=7)
     return figure
 

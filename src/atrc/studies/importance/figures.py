@@ -10,8 +10,8 @@ import numpy as np
 
 from atrc.contexts import CONTEXTS, get_context
 from atrc.studies.figures.style import BLUE, COLUMN, GREY, block_axes, fold, ink, new_figure
-from atrc.studies.importance.runs import RowImportance
-from atrc.studies.importance.scores import Pair
+from atrc.studies.importance.scores import Pair, RowImportance
+from atrc.studies.measured import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,11 +53,18 @@ def _write_cell(axes: Axes, x: int, y: int, row: RowImportance, pair: Pair, colo
     if set(contexts) == {"none"}:
         axes.text(x, y, "none", color=GREY, ha="center", va="center", style="italic")
         return
-    drop = row.table[pair]
-    number = f"{round(drop.mean, 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
-    axes.text(x, y - 0.24, number, color=colour, ha="center", va="center", size=8)
-    axes.text(x, y + 0.04, f"± {drop.std or 0:.2f}", color=colour, ha="center", va="center", size=6)
-    axes.text(x, y + 0.3, describe_contexts(contexts), color=colour, ha="center", va="center", size=5.5)
+    number, spread = describe_drop(row.table[pair]).replace("-", "\N{MINUS SIGN}").split(" ", 1)
+    for place, text, size in ((-0.24, number, 8), (0.04, spread, 6), (0.3, describe_contexts(contexts), 6)):
+        axes.text(x, y + place, text, color=colour, ha="center", va="center", size=size)
+
+
+def describe_drop(drop: Spread) -> str:
+    """Print a drop with its deviation.
+
+    >>> describe_drop(Spread(-0.001, 0.25, 3))
+    '0.00 ± 0.25'
+    """
+    return f"{round(drop.mean, 2) + 0:.2f} ± {drop.std:.2f}"  # + 0: no -0.00
 
 
 def describe_contexts(contexts: Sequence[str]) -> str:
@@ -97,9 +104,9 @@ def draw_reliability(row: RowImportance) -> Figure:
         right.barh(y, 100 * agreement[pair], 0.6, color="0.75")
     left.axvline(0, color="0.7", linewidth=0.6, zorder=0)
     left.set_yticks(range(len(pairs)), [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in pairs])
-    left.set(ylim=(len(pairs) - 0.4, -0.6), xlabel="importance: drop in Δm [%]")
+    left.set(ylim=(len(pairs) - 0.4, -0.6), xlabel="drop in Δm [%]")
     left.set_xlim(right=max(RANGE, left.get_xlim()[1]))
-    right.set(xlim=(0, 100), xlabel=f"agreement of {row.searches} searches\n[% of pairs]")
+    right.set(xlim=(0, 100), xlabel=f"agreement, {row.searches} searches [%]")
     for axes in (left, right):
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)

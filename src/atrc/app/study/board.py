@@ -21,7 +21,7 @@ from atrc.studies.running.slurm import SlurmExecutor, require_not_submitted
 from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from atrc.training.evaluation.evaluate import read_results, results_to_dict
-from atrc.training.run.lock import only_one
+from atrc.training.run.lock import lock
 
 HEAD = ("", "done", "running", "waiting", "failed", "progress")
 REDRAW = 1.0  # time between two drawings of the table [s]
@@ -43,7 +43,7 @@ def run_study(
     else:
         require_not_submitted(cells)
         executor = LocalExecutor(jobs, "cpu" if accelerators == {"cpu"} else "auto")
-    with only_one(folder):
+    with lock(folder):
         save_study(study, cells, folder)
         board = Board(study.title)
         run = Run(cells, executor, board)

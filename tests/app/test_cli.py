@@ -252,7 +252,7 @@ def test_options_have_dashes_and_underscores_are_accepted(capsys):
 
 def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path, monkeypatch):
     results = {"depth": Result("RMSE", 0.5, "m", False, 0.0)}
-    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, *, search, resume: results)
+    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, **_: results)
     for rank in (0, 1):
         monkeypatch.setattr(rank_zero_only, "rank", rank)
         for command in ("train", "search"):

@@ -170,3 +170,10 @@ def test_delta_m_of_results_takes_their_directions():
     better = results | {"depth": Result("RMSE", 0.4, "m", False, 0.0)}
     assert compare(results, results) == 0
     assert compare(better, results) == pytest.approx(10)
+
+
+def test_windows_and_flips_are_recorded_and_compared_only_with_the_same(checkpoint, baseline):
+    protocol = score(checkpoint, window=(32, 32), tta="flip")["protocol"]
+    assert (protocol["window"], protocol["tta"]) == ([32, 32], "flip")
+    with pytest.raises(UserError, match=r"window is not recorded there and \[32, 32\] here"):
+        score(checkpoint, baseline("a", *TASKS), window=(32, 32))

@@ -107,4 +107,5 @@ def test_every_command_of_the_pages_is_understood(line):
 def test_every_option_of_the_pages_exists():
     _, parsers = make_parser()
     known = {key for name in ("predict", "publish") for key in vars(parsers[name].get_defaults().as_flat())}
-    assert set(re.findall(r"--(\w+)", "".join(PAGES.values()))) <= known | {"network"}
+    named = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", "".join(PAGES.values()))}
+    assert named <= known | {"network"}

@@ -39,7 +39,7 @@ def test_the_page_shows_the_table_and_every_figure(reported):
     assert (reported / "report/table.md").read_text(encoding="utf-8") in page
     assert set(re.findall(r"!\[.*?\]\((.*?)\.png\)", page)) == FIGURES
     assert "- Searched against Random: +10.00 ± 63.53 (n=2)\n" in page
-    assert "Two searches agree on 50.0 % of the blocks; by chance it would be 22.5 %." in page
+    assert "Two searches agree on 50.0 % of the blocks; by chance they would agree on 22.5 %." in page
     assert "| semseg ← semseg | t_label, 2 | t_label, 2 |\n| semseg ← depth | s_label, - | global, - |\n" in page
     assert "- no figure resources: no checkpoint to count is left\n" in page
     assert "## Warnings" not in page

@@ -76,6 +76,8 @@ def evaluate(
     workers: int = 0,
     device: str = "auto",
     allow_different_protocols: bool = False,
+    window: tuple[int, int] | None = None,
+    tta: str | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint: every metric, and Delta_m against the results of a baseline.
 
@@ -87,10 +89,12 @@ def evaluate(
         workers: Number of loader processes; 0 loads in the main process.
         device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
         allow_different_protocols: Also compare with results of another protocol.
+        window: Predict images larger than "[height,width]" [px] in overlapping windows of that size.
+        tta: Test-time augmentation: flip, scales, or both, such as flip,0.75,1.25.
     """
     from atrc.app.evaluate import score_checkpoint
 
-    return score_checkpoint(checkpoint, data, baseline, split, workers, device, allow_different_protocols)
+    return score_checkpoint(checkpoint, data, baseline, split, workers, device, allow_different_protocols, window, tta)
 
 
 def study(

@@ -1,4 +1,4 @@
-"""The page of a study's report: what it says, once, for Markdown and HTML alike."""
+"""The content of a study's report, for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Block:
 
     Attributes:
         kind: "title", "heading", "text", "list", "table" or "figure".
-        text: The words; a figure's caption.
-        lines: Of a list its items; of a table its rows, of (text, kind), the kind being "", "best" or "paper".
-        heads: The first rows of a table.
-        markdown: A table in Markdown.
-        name: Of a figure's files.
+        text: The text, or the caption of a figure.
+        lines: The items of a list, or the rows of a table: (text, kind) with kind "", "best" or "paper".
+        heads: The head rows of a table.
+        markdown: The table in Markdown.
+        name: The name of a figure's files.
     """
 
     kind: str
@@ -35,10 +35,10 @@ class Block:
 
 
 LEGEND = (
-    "Mean ± sample standard deviation over n seeds, - for a single seed; best means are bold. Δm is the mean gain per "
-    "task over the single-task networks of this study with the same seed; its deviation is over the seeds' Δm. "
-    "Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted from the "
-    "checkpoints; single-task networks are added up. Training and search are wall time."
+    "Mean ± sample standard deviation over n seeds, - if there is only one; the best means are bold. Δm is the mean "
+    "gain per task over the single-task networks of this study with the same seed; its deviation is that of the "
+    "seeds' own Δm. Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted "
+    "from the checkpoints; single-task networks are added up. Training and search are wall time on the machines used."
 )
 CONTROL = (
     " Columns vs control are differences to {} within seeds: mean ± half the 95 % confidence interval (Student's t)."
@@ -46,7 +46,7 @@ CONTROL = (
 
 
 def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
-    """Return what a report's page says."""
+    """Return the blocks of a report."""
     legend = LEGEND + (CONTROL.format(report.study.control) if report.study.control else "")
     blocks = [Block("title", report.study.title)]
     blocks += [Block("text", f"{report.done} of {len(report.cells)} cells are done.")]
@@ -76,7 +76,7 @@ def _results(table: Table) -> Block:
 
 
 def _measured(report: Report) -> list[Block]:
-    """Say how the results were measured."""
+    """Describe how the numbers were measured."""
     if (protocol := report.protocol) is None:
         return []
     size, crop = ("x".join(map(str, protocol[key])) for key in ("image", "crop"))
@@ -93,17 +93,16 @@ def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture])
     genotypes = [search.genotype for search in searches if search.genotype]
     if len(genotypes) > 1:
         chance = chance_agreement(genotypes[0].targets)
-        share = 100 * mean_agreement(genotypes)
-        text = f"Two searches agree on {share:.1f} % of the blocks; by chance it would be {100 * chance:.1f} %."
-        blocks.append(Block("text", text))
+        agreed = f"Two searches agree on {100 * mean_agreement(genotypes):.1f} % of the blocks"
+        blocks.append(Block("text", f"{agreed}; by chance they would agree on {100 * chance:.1f} %."))
     if genotypes:
-        text = "What every seed chose, and the first logged step at which the block was fixed (- if it never was):"
+        text = "The choice of every seed, and the logged step by which the block was fixed; - if it never was:"
         blocks += [Block("text", text), _choices([search for search in searches if search.genotype])]
     return blocks + [Block("figure", picture.caption, name=picture.name) for picture in figures]
 
 
 def _choices(searches: Sequence[Search]) -> Block:
-    """Lay out what every seed chose for every block."""
+    """Tabulate the choice of every seed for every block."""
     heads = ["target ← source", *(f"seed {search.seed}" for search in searches)]
     fixed = [search.fixed_by() for search in searches]
     grid = []

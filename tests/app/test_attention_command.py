@@ -116,9 +116,13 @@ def test_the_overlay_is_brightest_where_the_weight_is():
     mixed = overlay(weights, np.full((16, 16, 3), 128, np.uint8)).astype(int).sum(2)
     assert divmod(int(mixed.argmax()), 16) in [(y, x) for y in (5, 6) for x in (9, 10)]
     assert describe_range(weights) == "0.00 to 16 \N{MULTIPLICATION SIGN} even"
-    assert (
-        len(np.unique(overlay(np.ones((2, 2), np.float32), np.full((4, 4, 3), 9, np.uint8)))) <= 3
-    )  # even: no division
+
+
+def test_an_almost_even_map_stays_dark():
+    photo = np.full((4, 4, 3), 9, np.uint8)
+    even, almost = (overlay(np.array([[low, 0.25]] * 2, np.float32), photo).max() for low in (0.25, 0.24))
+    assert len(np.unique(overlay(np.ones((2, 2), np.float32), photo))) <= 3
+    assert even < almost < 40  # of 255
 
 
 @pytest.mark.parametrize(

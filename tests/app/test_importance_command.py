@@ -8,8 +8,7 @@ import pytest
 from atrc.app.cli import main
 from atrc.app.importance import print_row, to_csv
 from atrc.studies.importance import runs as importance_runs
-from atrc.studies.importance.runs import RowImportance
-from atrc.studies.importance.scores import Importance
+from atrc.studies.importance.scores import Importance, RowImportance
 from atrc.training.evaluation.evaluate import Result
 
 RESULTS = {"semseg": Result("mIoU", 40.0, "%", True, 0.0), "depth": Result("RMSE", 0.5, "m", False, 0.0)}
@@ -69,7 +68,7 @@ def test_a_baseline_makes_it_the_papers_delta_m(tmp_path, measured, capsys):
 def test_a_study_gets_a_folder_with_the_correlation(tmp_path, monkeypatch, capsys):
     agreement = dict(zip(CONTEXTS, (1.0, 0.0, 0.0, 1.0), strict=True))
     row = RowImportance("ATRC / ours", [0, 1], [IMPORTANCE, IMPORTANCE], None, agreement, 2)
-    monkeypatch.setattr("atrc.app.importance.measure_study", lambda folder, settings, rows, told: [row])
+    monkeypatch.setattr("atrc.app.importance.measure_study", lambda folder, settings, rows, tell: [row])
     main(["importance", "--study", str(tmp_path)])
     out = capsys.readouterr().out
     assert "correlation with the agreement of 2 searches, over 4 blocks: 0.98" in out

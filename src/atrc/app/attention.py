@@ -1,4 +1,4 @@
-"""`atrc attention`: what one pixel of a photograph attends to, in every context."""
+"""`atrc attention`: what one pixel of an image attends to, in every context."""
 
 from __future__ import annotations
 

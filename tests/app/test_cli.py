@@ -3,7 +3,9 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -79,14 +81,14 @@ def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
     assert "optim.stps" in fails(capsys, "train", "--config", str(tmp_path / "r.yaml"))
 
 
-def test_shipped_recipes_go_by_their_names(capsys, tmp_path):
+def test_shipped_recipes_have_names(capsys, tmp_path):
     said = fails(
         capsys, "train", "--config", "data/nyud", "--config=network/global", "--data.root", str(tmp_path / "none")
     )
     assert "none: no such data set" in said or "none: not a data set" in said
 
 
-def test_resources_prints_our_counts_beside_the_papers(capsys, tmp_path):
+def test_resources_prints_our_counts_next_to_the_papers(capsys, tmp_path):
     study = tmp_path / "small.yaml"
     study.write_text(
         "title: Two rows\nlayout: nyud\nset: {data.crop: [64, 96]}\nrows:\n"
@@ -127,7 +129,7 @@ def test_unknown_names_in_a_recipe_list_the_choices(capsys, tmp_path, nyud_folde
         ("none", "global", "network.genotype global goes with network.distillation atrc, not with none"),
     ],
 )
-def test_a_distillation_that_cannot_be_says_what_could(capsys, tmp_path, nyud_folder, distillation, genotype, said):
+def test_an_invalid_distillation_lists_the_choices(capsys, tmp_path, nyud_folder, distillation, genotype, said):
     arguments = ["train", "--out", str(tmp_path / "run"), "--data.root", str(nyud_folder), *SMALL]
     arguments += ["--network.distillation", distillation, "--network.genotype", genotype]
     assert said in fails(capsys, *arguments)
@@ -141,7 +143,7 @@ def test_a_broken_image_is_named(capsys, tmp_path):
     assert ".jpg: cannot be read" in said
 
 
-def test_files_and_options_combine_and_later_ones_win(tmp_path, nyud_folder, capsys):
+def test_files_and_options_combine_and_the_last_one_wins(tmp_path, nyud_folder, capsys):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text(yaml.safe_dump({"data": {"root": str(nyud_folder), "crop": [32, 32], "batch_size": 4}, "seed": 1}))
     two.write_text(yaml.safe_dump({"optim": {"steps": 7}, "seed": 2}))
@@ -179,19 +181,53 @@ def test_training_then_evaluating_gives_the_same_numbers_and_delta_m_against_its
     assert scored["protocol"]["layout"].startswith("NYUD_MT")
 
 
-def test_boundaries_scores_a_folder_against_itself(tmp_path, capsys):
-    import numpy as np
-
+@pytest.fixture
+def boundary_folders(tmp_path):
     maps = np.zeros((40, 50), np.uint8)
     maps[20] = 255
     for name in ("p", "t"):
         (tmp_path / name).mkdir()
         Image.fromarray(maps).save(tmp_path / name / "x.png")
-    main(["boundaries", str(tmp_path / "p"), str(tmp_path / "t"), "--plot", str(tmp_path / "pr.png"), "--json", "-"])
-    scores = json.loads(capsys.readouterr().out)
+    return str(tmp_path / "p"), str(tmp_path / "t")
+
+
+def test_boundaries_scores_a_folder_against_itself_and_writes_all_that_is_asked_for(tmp_path, boundary_folders, capsys):
+    theirs, worst, eval_folder = (str(tmp_path / name) for name in ("theirs.json", "worst.png", "eval"))
+    main(["boundaries", *boundary_folders, "--protocol", "bsds", "--json", theirs])
+    assert "odsF 1.0000 at 0.010, OIS-F 1.0000, AP 0.0000 (1 image; bsds, max_dist 0.0075)" in capsys.readouterr().err
+    Path(theirs).write_text(Path(theirs).read_text().replace('"name": "p"', '"name": "theirs"'))
+    outputs = ["--csv", str(tmp_path / "images.csv"), "--worst", worst, "--write-bsds", eval_folder, "--human"]
+    plot = ["--plot", str(tmp_path / "pr.svg"), "--compare", f"[{theirs}]"]
+    main(["boundaries", *boundary_folders, "--max-dist", "0.011", *plot, *outputs, "--json", "-"])
+    printed = capsys.readouterr()
+    scores = json.loads(printed.out)
     assert scores["ods_f"] > 0.9
-    with Image.open(tmp_path / "pr.png") as plot:
-        assert plot.size[0] > 100
+    assert (scores["protocol"]["name"], scores["protocol"]["max_dist"], scores["images"]) == ("seism", 0.011, 1)
+    assert "warning: theirs was scored as bsds, max_dist 0.0075" in printed.err
+    assert (tmp_path / "images.csv").read_text().count("\n") == 2
+    assert len(list((tmp_path / "eval").iterdir())) == 4
+    assert all(name in (tmp_path / "pr.svg").read_text() for name in ("theirs: ODS 1.000", "people (BSDS500)"))
+    with Image.open(worst) as sheet:
+        assert sheet.size[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "protocol 'seism' has no tolerance of its own: give max_dist, 0.011 for NYUD-v2"),
+        (["--protocol", "bsds", "--plot", "pr.jpg"], "pr.jpg: a figure is .png, .svg or .pdf"),
+        (["--protocol", "bsds", "--compare", "{}.json"], "{}.json: not written by atrc boundaries --json"),
+        (["--protocol", "bsds", "--compare", "none.json"], "none.json: No such file"),
+    ],
+)
+def test_boundaries_refuses_what_it_cannot_use_before_it_scores(
+    boundary_folders, options, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "{}.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        main(["boundaries", *boundary_folders, *options])
+    assert message in capsys.readouterr().err
 
 
 def test_the_module_runs_and_help_is_quick_to_import():
@@ -216,7 +252,7 @@ def test_options_have_dashes_and_underscores_are_accepted(capsys):
 
 def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path, monkeypatch):
     results = {"depth": Result("RMSE", 0.5, "m", False, 0.0)}
-    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, *, search, resume: results)
+    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, **_: results)
     for rank in (0, 1):
         monkeypatch.setattr(rank_zero_only, "rank", rank)
         for command in ("train", "search"):
@@ -232,7 +268,7 @@ def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path,
         assert capsys.readouterr().out.count("RMSE") == 1 - rank
 
 
-def test_json_makes_its_folder_and_is_written_though_part_of_the_work_failed(tmp_path, monkeypatch):
+def test_json_makes_its_folder_and_is_written_even_if_part_of_the_work_failed(tmp_path, monkeypatch):
     def partial(**_):
         raise PartialError({"a": 1})
 
@@ -243,7 +279,7 @@ def test_json_makes_its_folder_and_is_written_though_part_of_the_work_failed(tmp
     assert json.loads((tmp_path / "new/a.json").read_text()) == {"a": 1}
 
 
-def test_an_error_of_no_file_keeps_its_traceback(monkeypatch):
+def test_an_error_without_a_file_keeps_its_traceback(monkeypatch):
     def broken(**_):
         raise OSError(errno.EINVAL, "ours")
 

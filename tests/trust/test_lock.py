@@ -6,11 +6,11 @@ import sys
 from contextlib import contextmanager
 
 import pytest
-from runs import tiny
 
 from atrc.errors import UserError
 from atrc.training.loop import fit
 from atrc.training.run.lock import lock
+from runs import tiny
 
 HOLD = "import sys; from atrc.training.run.lock import lock\n"
 HOLD += "with lock(__import__('pathlib').Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"

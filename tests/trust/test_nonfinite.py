@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
-from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
 from atrc.errors import UserError
@@ -17,6 +16,7 @@ from atrc.training.loop import fit
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Failure
 from atrc.training.run.folder import read_table
+from runs import last, same, same_run, tiny
 
 loss_of_depth = Depth.loss
 

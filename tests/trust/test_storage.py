@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
 from atrc.errors import UserError
@@ -17,6 +16,7 @@ from atrc.training.loop import fit
 from atrc.training.run.checkpoint import write_tensors
 from atrc.training.run.folder import Table, plain
 from atrc.training.run.safe_load import safe_load
+from runs import last, same, same_run, tiny
 
 CURE = r"make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -25,6 +25,7 @@ class BoundaryFMeasure(Metric):
         max_dist: Tolerance as a fraction of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
         mode: As in ``boundary_counts``.
         per_image: Whether to keep the counts of each image, which OIS-F needs (2.4 kB an image).
+        eight_bits: Whether to cut predictions off to 8 bits first, as those whose published scores are of PNG files.
         kwargs: For ``torchmetrics.Metric``.
     """
 
@@ -35,12 +36,19 @@ class BoundaryFMeasure(Metric):
     totals: Tensor
     counts: list[Tensor]
 
-    def __init__(self, max_dist: float = 0.0075, mode: Mode = "exact", per_image: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        max_dist: float = 0.0075,
+        mode: Mode = "exact",
+        per_image: bool = False,
+        eight_bits: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_settings(max_dist, mode)
         self.max_dist = max_dist
         self.mode: Mode = mode
-        self.per_image = per_image
+        self.per_image, self.eight_bits = per_image, eight_bits
         self.add_state("totals", torch.zeros(len(THRESHOLDS), 3, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("counts", [], dist_reduce_fx="cat")
 
@@ -53,6 +61,8 @@ class BoundaryFMeasure(Metric):
         """Add a batch of boundary probabilities, truths (boundaries are over 0) and masks of the pixels that count."""
         boundary = target > 0
         valid = torch.ones_like(boundary) if valid is None else valid
+        if self.eight_bits:
+            preds = (preds * 255).floor() / 255
         images = zip(preds.float().numpy(force=True), _numpy(boundary), _numpy(valid), strict=True)
         counts = np.stack([boundary_counts(p, t, self.max_dist, self.mode, v) for p, t, v in images])
         batch = torch.from_numpy(counts).to(self.totals.device)

@@ -22,9 +22,8 @@ from tqdm import tqdm
 from atrc.data.centroids import with_centroids
 from atrc.data.layouts import open_dataset
 from atrc.data.loader import Loader
-from atrc.data.sample import Batch, collate
+from atrc.data.sample import Batch, collate, network_input
 from atrc.data.sampling import Augmented, StepSampler, hash_seed
-from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
 from atrc.files import write_atomic
 from atrc.network import build_network
@@ -84,7 +83,7 @@ class Fit:
         self.folder = RunFolder(recipe.folder)
         self._require_free(resume)
         with fabric.rank_zero_first():
-            self.tasks = with_centroids(self.train_set)
+            self.tasks = with_centroids(self.train_set, recipe.data.centroids)
         torch.manual_seed(recipe.seed)
         space = recipe.search.space if search else None
         build = partial(build_supergraph, space=space) if space else build_network
@@ -162,9 +161,9 @@ class Fit:
             rank=self.fabric.global_rank,
             world=world,
         )
-        limited = next((task.name for task in self.tasks if task.limits_crop), None)
+        released = data.labels == "released"
         loader = Loader(
-            Augmented(self.train_set, training_transform(data.crop, data.scale, limited)),
+            Augmented(self.train_set, data.crop, data.scale, distortion=data.distortion, released=released),
             collate,
             batch_sampler=sampler,
             num_workers=data.loader_workers(self.fabric.device.type, world),
@@ -175,7 +174,7 @@ class Fit:
     def _step(self, step: int, batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(hash_seed(self.recipe.seed, 2, step, self.fabric.global_rank))
         self.phase.before(step)
-        output = self.network(batch["image"].float() / 255)
+        output = self.network(network_input(batch))
         losses = task_losses(output, batch["truth"], batch["valid"], self.tasks, self._across)
         total = self.phase.balancing.total(losses)
         if (extra := self.phase.regulariser(step)) is not None:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin
 
-.PHONY: help setup demo check test test-slurm test-kill test-oldest bench docs clean
+.PHONY: help setup demo check test test-all test-slurm test-kill test-oldest bench docs clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: setup  ## formatting, lint, types, import layers, spelling
 
 # One thread a process: threads that wait for each other on busy cores cost more than they bring.
 test: setup  ## the test suite, two processes at a time; no network, no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not release"
+
+test-all: setup  ## the same with the exhaustive checks before a release
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-slurm: setup  ## a study on a real one-node Slurm, a job killed midway; needs root, slurm-wlm and munge

@@ -1,7 +1,11 @@
-"""How long the boundary F-measure takes, and how far it is from pyEdgeEval.
+"""How long the boundary scores take, how far they are from published ones and from pyEdgeEval.
 
-python benchmarks/boundaries.py                  # Markdown tables
-python benchmarks/boundaries.py --oracle 3       # also beside the BSDS code in pyEdgeEval, if installed
+python benchmarks/boundaries.py                  # Markdown tables, of synthetic scenes
+python benchmarks/boundaries.py --oracle 3       # also compared with the BSDS code in pyEdgeEval, if it is installed
+python benchmarks/boundaries.py --bsds FOLDER    # BSDS500 instead: published scores, and what each rule changes
+
+FOLDER has `truths/ID/K.png` or BSDS's `truths/ID.mat`, and predictions of gPb-owt-ucm in `gpb_ucm/ID.png`, those of
+PiDiNet in `pidinet/ID.png`.
 """
 
 import argparse
@@ -9,18 +13,26 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from atrc.metrics.boundary.counting import THRESHOLDS, boundary_counts, suppress, thin
-from atrc.metrics.boundary.folders import evaluate_folders
+from atrc.metrics.boundary import BoundaryProtocol, boundary_counts, evaluate_folders, suppress, thin
+from atrc.metrics.boundary.counting import boundary_lines, boundary_strength
 
 Row = dict[str, float | str]
 
 SETS = {"NYUD": (654, 425, 560, 0.011), "PASCAL": (5105, 375, 500, 0.0075)}
+
+named = BoundaryProtocol.named
+# Of BSDS500's test images: the rules that the authors used, and their ODS, OIS and AP.
+PUBLISHED = {
+    "gpb_ucm": (named("bsds"), (0.73, 0.76, 0.73)),
+    "pidinet": (named("bsds", suppression=True, filter_radius=1), (0.8066, 0.8228, 0.8345)),
+}
 
 
 def scene(seed: int, height: int, width: int, objects: int = 55) -> tuple[np.ndarray, np.ndarray]:
@@ -75,20 +87,23 @@ def milliseconds(function: Callable[[], object], repeats: int = 1) -> float:
 def measure(name: str, images: int, workers: int) -> Row:
     """Time single images in one thread, and the folder evaluation of a set of PNGs in several."""
     total, height, width, max_dist = SETS[name]
+    rules = {mode: named("seism", max_dist=max_dist, mode=mode) for mode in ("exact", "nested")}
     scenes = [scene(seed, height, width) for seed in range(images)]
-    boundary_counts(*scenes[0], max_dist)  # compiles
+    boundary_counts(*scenes[0], rules["exact"])  # compiles
     row: Row = {"set": name, "images": images, "whole set": total, "workers": workers}
     row["true pixels"] = float(np.mean([truth.sum() for _, truth in scenes]))
-    row["predicted pixels at 0.001"] = float(np.mean([boundary_counts(*s, max_dist)[0, 1] for s in scenes[:8]]))
+    predicted = [boundary_counts(*s, rules["exact"])[0, 1] for s in scenes[:8]]
+    row["predicted pixels at 0.001"] = float(np.mean(predicted))
     for mode in ("exact", "nested") * 2:  # alternately: other work on the machine hits both
-        spent = np.mean([milliseconds(lambda s=s, m=mode: boundary_counts(*s, max_dist, m)) for s in scenes])
+        spent = np.mean([milliseconds(lambda s=s, m=mode: boundary_counts(*s, rules[m])) for s in scenes])
         row[f"{mode} [ms]"] = min(float(spent), float(row.get(f"{mode} [ms]", np.inf)))
     with tempfile.TemporaryDirectory() as folder:
         predictions, truths = Path(folder, "predictions"), Path(folder, "truths")
         write(scenes, predictions, truths)
         for mode in ("exact", "nested"):
             start = time.perf_counter()
-            row[f"odsF, {mode}"] = evaluate_folders(predictions, truths, max_dist, mode, workers).ods_f
+            result = evaluate_folders(predictions, truths, rules[mode], workers=workers)
+            row[f"odsF, {mode}"] = result.scores.ods_f
             row[f"{mode}, these images from PNG [s]"] = spent = time.perf_counter() - start
             row[f"{mode}, whole set [s]"] = spent * total / images
     return row
@@ -104,22 +119,24 @@ def write(scenes: list[tuple[np.ndarray, np.ndarray]], predictions: Path, truths
 
 
 def compare(name: str, images: int, every: int) -> Row:
-    """Set counts and time beside pyEdgeEval's, on the same thin lines, at every so-manieth threshold."""
+    """Compare counts and time with pyEdgeEval's on the same thin lines, at every N-th threshold."""
     from pyEdgeEval._lib import correspond_pixels
 
     _, height, width, max_dist = SETS[name]
-    steps = range(0, len(THRESHOLDS), every)
+    rules = named("seism", max_dist=max_dist)
+    steps = range(0, len(rules.thresholds), every)
     ours, theirs, spent, spent_there = [], [], 0.0, 0.0
     for probability, truth in (scene(seed, height, width) for seed in range(images)):
         start = time.perf_counter()
-        counts = boundary_counts(probability, truth, max_dist)[steps]
+        counts = boundary_counts(probability, truth, rules)[steps]
         spent += time.perf_counter() - start
-        masks = [thin(suppress(probability) > THRESHOLDS[step]) for step in steps]
+        masks = [thin(suppress(probability) > np.float32(rules.thresholds[step])) for step in steps]
         start = time.perf_counter()
         matched = [correspond_pixels(mask, truth, max_dist=max_dist)[0] for mask in masks]
         spent_there += time.perf_counter() - start
         ours.append(counts)
-        theirs.append([(np.count_nonzero(m), mask.sum(), truth.sum()) for m, mask in zip(matched, masks, strict=True)])
+        hits = [np.count_nonzero(m) for m in matched]
+        theirs.append([(hit, mask.sum(), hit, truth.sum()) for hit, mask in zip(hits, masks, strict=True)])
     f_ours, f_theirs = f_measure(np.sum(ours, 0)), f_measure(np.sum(theirs, 0))
     return {
         "set": name,
@@ -132,20 +149,111 @@ def compare(name: str, images: int, every: int) -> Row:
         "their matches / ours": np.sum(theirs, (0, 1))[0] / np.sum(ours, (0, 1))[0],
         "ours, whole protocol, 101 thresholds [ms an image]": 1000 * spent / images,
         "theirs, matching alone [ms a threshold]": 1000 * spent_there / images / len(steps),
-        "ratio, 101 thresholds of an image": spent_there / len(steps) * len(THRESHOLDS) / spent,
+        "ratio, 101 thresholds of an image": spent_there / len(steps) * len(rules.thresholds) / spent,
     }
 
 
 def f_measure(counts: list | np.ndarray) -> np.ndarray:
-    """2 P R / (P + R) from matched, predicted and true pixels."""
-    matched, predicted, true = np.moveaxis(np.asarray(counts), -1, 0)
-    return 2 * matched / np.maximum(predicted + true, 1)
+    """2 P R / (P + R) from correct, predicted, found and true pixels."""
+    correct, predicted, found, true = np.moveaxis(np.asarray(counts, float), -1, 0)
+    precision, recall = correct / np.maximum(predicted, 1), found / np.maximum(true, 1)
+    return 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+
+
+def score(folder: Path, system: str, rules: BoundaryProtocol, workers: int) -> Row:
+    """Score one set of predictions for BSDS500 by some rules."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = evaluate_folders(folder / system, folder / "truths", rules, workers=workers)
+    scores = result.scores
+    return {
+        "ODS": f"{scores.ods_f:.4f}",
+        "OIS": f"{scores.ois_f:.4f}",
+        "AP": f"{scores.ap:.4f}",
+        "images": len(result.pairs),
+        "CPU [s]": time.process_time() - cpu,
+        "wall [s]": time.perf_counter() - wall,
+    }
+
+
+def reproduce(folder: Path, workers: int) -> list[Row]:
+    """Score the predictions for BSDS500 with published scores."""
+    rows: list[Row] = []
+    for system, (rules, published) in PUBLISHED.items():
+        row = {"predictions": system, "published": ", ".join(map(str, published))}
+        rows.append({**row, **score(folder, system, rules, workers)})
+    return rows
+
+
+def rule_changes(folder: Path, system: str, workers: int) -> list[Row]:
+    """Score predictions for BSDS500 with one rule changed at a time."""
+    rules, _ = PUBLISHED[system]
+    variants = {
+        "as published": rules,
+        "without the filter" if rules.filter_radius else "filter of radius 1": replace(
+            rules, filter_radius=1 - rules.filter_radius
+        ),
+        "without suppression and filter" if rules.suppression else "with suppression": replace(
+            rules, suppression=not rules.suppression, filter_radius=0
+        ),
+        "tolerance 0.011": replace(rules, max_dist=0.011),
+        "33 thresholds": replace(rules, thresholds=named("bsds", thresholds=33).thresholds),
+        "9 thresholds": replace(rules, thresholds=named("bsds", thresholds=9).thresholds),
+        "strictly over the threshold": replace(rules, inclusive=False),
+        "best F at the thresholds only": replace(rules, scoring="seism"),
+        "first annotator only": replace(rules, annotators="first"),
+        "nested": replace(rules, mode="nested"),
+        "not thinned": replace(rules, mode="unthinned"),
+        "seism, first annotator": named("seism", max_dist=0.0075, annotators="first"),
+    }
+    return [{system: title, **score(folder, system, variant, workers)} for title, variant in variants.items()]
+
+
+def compare_annotators(folder: Path, system: str, images: int) -> Row:
+    """Compare counts with pyEdgeEval's on the same lines of some images, near the best threshold, all annotators."""
+    from pyEdgeEval._lib import correspond_pixels
+
+    rules, _ = PUBLISHED[system]
+    result = evaluate_folders(folder / system, folder / "truths", rules)
+    at = int(np.abs(np.array(rules.thresholds) - result.scores.ods_threshold).argmin())
+    chosen = np.linspace(0, len(result.pairs) - 1, images).round().astype(int)
+    theirs, spent, spent_there = [], 0.0, 0.0
+    for i in chosen:
+        probability, truths = result.pairs[i].read()
+        start = time.process_time()
+        boundary_counts(probability, truths, rules)
+        spent += time.process_time() - start
+        lines = boundary_lines(boundary_strength(probability, rules), rules.thresholds[at], rules)
+        start = time.process_time()
+        matches = [correspond_pixels(lines, truth, max_dist=rules.max_dist)[:2] for truth in truths]
+        spent_there += time.process_time() - start
+        correct = np.any([predicted > 0 for predicted, _ in matches], axis=0)
+        theirs.append([correct.sum(), lines.sum(), sum((found > 0).sum() for _, found in matches), truths.sum()])
+    ours, total = result.counts[chosen, at].sum(0), np.sum(theirs, 0)
+    return {
+        "predictions": system,
+        "images": images,
+        "threshold": rules.thresholds[at],
+        "F, ours": f"{f_measure(ours):.4f}",
+        "F, theirs": f"{f_measure(total):.4f}",
+        "precision, ours": f"{ours[0] / ours[1]:.4f}",
+        "precision, theirs": f"{total[0] / total[1]:.4f}",
+        "true pixels that they find / that we find": f"{total[2] / ours[2]:.5f}",
+        "ours, 99 thresholds [CPU ms an image]": 1000 * spent / images,
+        "theirs, matching alone, 1 threshold [CPU ms an image]": 1000 * spent_there / images,
+        "ratio, 99 thresholds": spent_there * len(rules.thresholds) / spent,
+    }
 
 
 def table(rows: list[Row]) -> str:
-    """One line per quantity, one column per row, as Markdown."""
+    """One row per quantity, one column per case, as Markdown."""
     lines = [f"| {key} | " + " | ".join(_cell(row[key]) for row in rows) + " |" for key in rows[0]]
     return "\n".join([lines[0], "|---" * (len(rows) + 1) + "|", *lines[1:]])
+
+
+def flat_table(rows: list[Row]) -> str:
+    """One row per case, one column per quantity, as Markdown."""
+    lines = [f"| {' | '.join(map(_cell, row.values()))} |" for row in rows]
+    return "\n".join([f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|", *lines])
 
 
 def _cell(value: float | str) -> str:
@@ -155,16 +263,30 @@ def _cell(value: float | str) -> str:
 def main() -> None:
     """Measure, print, and write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=60, help="images of each set to run")
+    parser.add_argument("--images", type=int, default=60, help="synthetic images of each set to run")
     parser.add_argument("--workers", type=int, default=2, help="threads of the folder evaluation")
     parser.add_argument("--oracle", type=int, default=0, metavar="N", help="compare N images with pyEdgeEval")
     parser.add_argument("--every", type=int, default=10, help="threshold step of that comparison")
+    parser.add_argument("--bsds", type=Path, metavar="FOLDER", help="score BSDS500 in this folder instead")
     parser.add_argument("--json", type=Path, help="write the numbers here, too")
     options = parser.parse_args()
-    results = {"speed": [measure(name, options.images, options.workers) for name in SETS]}
+    if options.bsds:
+        evaluate_folders(options.bsds / "pidinet", options.bsds / "truths", PUBLISHED["pidinet"][0])  # compiles
+        results = {"published": reproduce(options.bsds, options.workers)}
+        results |= {system: rule_changes(options.bsds, system, options.workers) for system in PUBLISHED}
+        print("\n\n".join(flat_table(rows) for rows in results.values()))
+    else:
+        results = {"speed": [measure(name, options.images, options.workers) for name in SETS]}
+        print(table(results["speed"]))
     if options.oracle:
-        results["oracle"] = [compare(name, options.oracle, options.every) for name in SETS]
-    print("\n\n".join(table(rows) for rows in results.values()))
+        names = PUBLISHED if options.bsds else SETS
+        results["oracle"] = [
+            compare_annotators(options.bsds, name, options.oracle)
+            if options.bsds
+            else compare(name, options.oracle, options.every)
+            for name in names
+        ]
+        print("\n" + table(results["oracle"]))
     if options.json:
         options.json.write_text(json.dumps(results, indent=2, default=float))
 

@@ -1,19 +1,15 @@
-"""Time and memory of one prediction: textbook, fast, in ONNX Runtime, compiled.
+"""Time and memory of one prediction: in PyTorch, in ONNX Runtime, compiled.
 
     python benchmarks/inference.py [none] [nyud_hrnet18] [global] .. [--size H W] [--threads N] [--compile]
 
-Networks are HRNet18's for the tasks of NYUD-v2, named by their genotype; `none` is the multi-task network. `textbook`
-is the paper's form, block by block (tests/textbook.py). All forms return classes, metres, unit vectors and
-probabilities, and are compared before they are timed. They take turns within a repeat, in both orders; times are
-medians. Memory is the highest resident size over the size before, with the network loaded, in a process of its own
-(Linux).
+Networks are HRNet18 for the tasks of NYUD-v2, named by their genotype; `none` is the multi-task network. All forms
+return classes, metres, unit vectors and probabilities, and are compared before they are timed. They take turns within a
+repeat, in both orders; times are medians. Memory is the highest resident size over the size before, with the network
+loaded, in a process of its own (Linux).
 """
 
 import argparse
-import copy
-import functools
 import json
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,10 +23,7 @@ from atrc.data.nyud import nyud_tasks
 from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
 from atrc.sharing.export import Deployed, Predict, export_network
 
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from textbook import textbook
-
-FORMS = ("textbook", "fast", "ONNX Runtime")
+FORMS = ("PyTorch", "ONNX Runtime")
 SMALL = (64, 64)
 
 
@@ -53,9 +46,6 @@ def make_predict(form: str, network: MultiTaskNetwork, path: Path) -> Predict:
     """What predicts in a form; in ONNX Runtime from a file, on as many threads as PyTorch."""
     if form == "ONNX Runtime":
         return open_session(path)
-    if form == "textbook" and network.genotype:
-        network = copy.deepcopy(network)
-        network.distillation.forward = functools.partial(textbook, network.distillation)  # type: ignore[method-assign]
     deployed = Deployed(network).eval()
     return torch.compile(deployed) if form == "compiled" else deployed
 

@@ -97,7 +97,7 @@ def make_step(form: str, batch: int, size: tuple[int, int], device: str = "cpu")
     if fixed := {"search, half fixed": 8, "search, fixed": 16}.get(form):
         fix(phase, fixed)
     image, truth, valid = random_batch(tasks, batch, size, device)
-    optimizer = phase.optimizer()
+    optimizer = phase.optimizer
 
     def step() -> None:
         phase.before(0)

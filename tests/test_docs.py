@@ -216,3 +216,13 @@ def test_the_site_builds_without_warnings_and_fetches_nothing_from_elsewhere(tmp
     for page in pages:
         assert 'class="mermaid"' not in page.read_text(encoding="utf-8")
     assert "repo_url" not in SITE
+
+
+@pytest.mark.parametrize("table", range(1, 6))
+def test_the_page_on_reproducing_has_the_numbers_of_the_recipes(table):
+    study = yaml.safe_load((ROOT / f"recipes/study/table{table}.yaml").read_text(encoding="utf-8"))
+    section = PAGES["reproduce.md"].split(f"## {study['title']}\n")[1].split("\n## ")[0]
+    rows = {cells[0]: cells[5:] for line in section.splitlines() if len(cells := line.strip("| ").split(" | ")) > 5}
+    for row in study["rows"]:
+        scores = [value for key, value in row["paper"].items() if key not in ("parameters", "multiply_adds")]
+        assert sorted(map(float, rows[row["name"]])) == sorted(scores), row["name"]

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import numpy as np
+
 ARRAYS = {"numpy", "torch"}
 MODELS = {"timm", "torch._dynamo", "torchvision"}  # torchvision imports torch._dynamo, which takes longer than torch
 HEAVY = {"atrc_rooms", "embreex", "lightning", "matplotlib", "numba", "tensorboard", "torchmetrics", "trimesh"}
@@ -34,6 +36,18 @@ def test_what_goes_into_foreign_networks_needs_torch_alone():
 def test_networks_and_data_sets_need_nothing_that_only_metrics_kernels_and_pictures_do():
     code = "from atrc import MultiTaskNetwork, build_backbone, open_dataset\nfrom atrc.tasks import TASKS"
     assert not imported(code) & (HEAVY | EXTRAS)
+
+
+def test_boundary_scores_need_no_torch_and_compile_nothing_before_the_first_image(tmp_path):
+    for name in ("predictions", "truths"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", np.eye(20))
+    command = ["boundaries", str(tmp_path / "predictions"), str(tmp_path / "truths"), "--max-dist", "0.1"]
+    code = (
+        "import sys\nfrom atrc.metrics import boundary_scores\nassert 'numba' not in sys.modules\n"
+        f"from atrc.app.cli import main\nmain({command})"
+    )
+    assert not imported(code) & ({"torch"} | MODELS | HEAVY | EXTRAS) - {"numba"}
 
 
 def test_help_needs_no_arrays():

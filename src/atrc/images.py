@@ -53,7 +53,7 @@ class Readable(Protocol):
         """Return the rest of it."""
 
 
-Source = str | Path | bytes | Readable
+Source = str | Path | bytes | Readable | Image.Image
 
 
 class Photo(NamedTuple):
@@ -77,7 +77,7 @@ def read_image(source: Source, *, max_side: int | None = None, max_pixels: int =
     animation the first frame is taken.
 
     Args:
-        source: A path, the bytes of a file, or an open binary file.
+        source: A path, the bytes of a file, an open binary file, or a PIL image.
         max_side: Shrink so that the longer side has at most this many pixels; by default it stays as it is.
         max_pixels: Refuse files whose header claims more pixels, before they are decoded.
         name: What to call it in errors; by default the path.
@@ -199,7 +199,7 @@ def _opened(source: Source, max_pixels: int, name: str = "") -> Iterator[Image.I
     """Open an image, whatever is raised naming it."""
     name = name or (str(source) if isinstance(source, str | Path) else "the image")
     try:
-        with _limit_lifted(), _binary(source) as file, Image.open(file, formats=_known_formats()) as image:
+        with _limit_lifted(), _image(source) as image:
             if image.height * image.width > max_pixels:
                 size = f"{image.width} x {image.height} pixels"
                 raise UserError(f"{name}: {size}, more than the {max_pixels} allowed; make it smaller")
@@ -212,10 +212,17 @@ def _opened(source: Source, max_pixels: int, name: str = "") -> Iterator[Image.I
         raise UserError(f"{name}: {_reason(error, source)}") from None
 
 
-def _binary(source: Source) -> io.BytesIO | io.BufferedReader:
-    if isinstance(source, str | Path):
-        return Path(source).open("rb")
-    return io.BytesIO(source if isinstance(source, bytes) else source.read())
+@contextmanager
+def _image(source: Source) -> Iterator[Image.Image]:
+    if isinstance(source, Image.Image):
+        yield source.copy()  # reading may change it
+    elif isinstance(source, str | Path):
+        with Path(source).open("rb") as file, Image.open(file, formats=_known_formats()) as image:
+            yield image
+    else:
+        content = source if isinstance(source, bytes) else source.read()
+        with Image.open(io.BytesIO(content), formats=_known_formats()) as image:
+            yield image
 
 
 def _known_formats() -> list[str]:

@@ -1,4 +1,4 @@
-"""Numba's compiler, whose results are kept where there is a place for them."""
+"""Numba's compiler with a cache on disk, where one can be written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numba import njit
 
 
 def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile a function like `numba.njit`; keep the result on the disk, unless nothing can be written there.
+    """Compile a function like `numba.njit` and cache the result on disk, unless nothing can be written there.
 
     Args:
-        function: What to compile; None to decorate with options.
-        options: Of `njit`.
+        function: The function; None to decorate with options.
+        options: Options of `njit`.
 
     >>> @jit
     ... def double(x):
@@ -30,7 +30,7 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def _lenient(compiled: Any) -> Any:
-    """Let a kept result that cannot be read be compiled again.
+    """Compile again when a cached result cannot be read.
 
     Of processes that start together after an update of Numba, one may read what another is about to replace.
     """
@@ -40,7 +40,7 @@ def _lenient(compiled: Any) -> Any:
         try:
             return load(*arguments)
         except Exception:  # whatever unpickling may raise
-            return None  # as if there was none
+            return None  # as if nothing was cached
 
     compiled._cache.load_overload = load_if_readable
     return compiled

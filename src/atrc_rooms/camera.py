@@ -1,4 +1,4 @@
-"""Where a person would hold a camera to show the room."""
+"""The camera, and poses in which a person would hold it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from numpy.random import Generator
 
 from atrc_rooms.jit import jit
 from atrc_rooms.layout import Plan
+from atrc_rooms.meshes import Number
 from atrc_rooms.scene import Scene
 
-_NEAREST = 0.3  # free space kept around the photographer [m]
+_NEAREST = 0.3  # free space around the camera [m]
 _SHELL = frozenset({"wall", "floor", "ceiling"})
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Pinhole camera.
+    """A pinhole camera.
 
     Attributes:
-        eye: Where it is in the room [m].
+        eye: Its position in the room [m].
         axes: Rows are its x (right), y (up) and z (backward) axes in the room's frame.
         focal: Focal length as a multiple of the image's longer side.
     """
@@ -39,13 +40,32 @@ class Camera:
         shift: tuple[float, float] = (0.0, 0.0),
         pixels: Int[ndarray, " r"] | None = None,
     ) -> Float[ndarray, "r 3"]:
-        """Unit directions through the middles of some or all pixels, moved by `shift` (down, right) [px]."""
+        """Return unit directions through the middles of some or all pixels, moved by `shift` (down, right) [px]."""
         pixels = np.arange(size[0] * size[1]) if pixels is None else pixels
         return _rays(pixels, self.axes, self.scale(size), *size, *shift)
 
     def scale(self, size: tuple[int, int]) -> float:
-        """Focal length [px]."""
+        """Return the focal length [px]."""
         return self.focal * max(size)
+
+
+@dataclass(frozen=True)
+class Views:
+    """The distribution of camera poses.
+
+    Attributes:
+        height: Range [m].
+        pitch: Mean and standard deviation [deg].
+        roll: Standard deviation [deg].
+        angle: Range of the angle of view along the longer side [deg].
+        candidates: The best of so many poses is used.
+    """
+
+    height: tuple[Number, Number] = (1.2, 1.75)
+    pitch: tuple[Number, Number] = (-11, 5)
+    roll: Number = 1.2
+    angle: tuple[Number, Number] = (56, 74)
+    candidates: int = 12
 
 
 @jit
@@ -61,11 +81,11 @@ def _rays(pixels, axes, scale, height, width, down, right):
     return out
 
 
-def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int], candidates: int = 12) -> Camera:
-    """The best of some random views: none where something fills the view, many things, people in sight."""
+def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int], views: Views) -> Camera:
+    """Return the best of some random views: many things and people, and nothing that fills the view."""
     best, score = None, -np.inf
-    for _ in range(candidates):
-        camera = _candidate(random, plan)
+    for _ in range(views.candidates):
+        camera = _candidate(random, plan, views)
         worth = _worth(camera, scene, size)
         if worth > score:
             best, score = camera, worth
@@ -73,30 +93,32 @@ def place(random: Generator, plan: Plan, scene: Scene, size: tuple[int, int], ca
     return best
 
 
-def _candidate(random: Generator, plan: Plan) -> Camera:
+def _candidate(random: Generator, plan: Plan, views: Views) -> Camera:
     width, depth, _ = plan.size
     for _ in range(30):
-        eye = np.array([random.uniform(0.3, width - 0.3), random.uniform(0.3, depth - 0.3), random.uniform(1.2, 1.75)])
+        eye = np.array(
+            [random.uniform(0.3, width - 0.3), random.uniform(0.3, depth - 0.3), random.uniform(*views.height)]
+        )
         around = np.stack([eye - [_NEAREST, _NEAREST, 0], eye + [_NEAREST, _NEAREST, 0.2]])
-        around[0, 2] = 0  # who holds it stands on the floor
+        around[0, 2] = 0  # the person stands on the floor
         around = np.clip(around, 0, np.asarray(plan.size))
-        # People stand with their backs to a wall or in a corner to get much of a room into the picture.
+        # People stand with their backs to a wall or in a corner to see much of a room.
         middle = np.array([width, depth]) / 2
         if np.abs((eye[:2] - middle) / middle).max() > 0.55 and plan.free(around):
             break
     target = np.array([width, depth]) * random.uniform(0.3, 0.7, 2)
     yaw = np.arctan2(*(target - eye[:2])[::-1])
-    pitch, roll = np.radians(random.normal(-11, 5)), np.radians(random.normal(0, 1.2))
+    pitch, roll = np.radians(random.normal(*views.pitch)), np.radians(random.normal(0, views.roll))
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0])
     up = np.cross(right, forward)
     right, up = np.cos(roll) * right + np.sin(roll) * up, np.cos(roll) * up - np.sin(roll) * right
-    view = np.radians(random.uniform(56, 74))
+    view = np.radians(random.uniform(*views.angle))
     return Camera(eye, np.stack([right, up, -forward]), float(0.5 / np.tan(view / 2)))
 
 
 def _worth(camera: Camera, scene: Scene, size: tuple[int, int]) -> float:
-    """How good a view is, judged on a coarse image."""
+    """Rate a view on a coarse image."""
     coarse = (round(24 * size[0] / max(size)), round(24 * size[1] / max(size)))
     rays = camera.rays(coarse)
     hits = scene.trace(np.broadcast_to(camera.eye.astype(np.float32), rays.shape).copy(), rays)
@@ -111,7 +133,7 @@ def _worth(camera: Camera, scene: Scene, size: tuple[int, int]) -> float:
     things = sum(n not in _SHELL for n in names)
     near = float((hits.distance < 0.9).mean())
     people = sum(s > 0.01 for s, n in zip(share, names, strict=True) if n == "person")
-    # Someone or something right before the lens spoils a view, whatever else it shows.
+    # Something close to the camera spoils a view.
     return (
         kinds
         + 0.3 * things

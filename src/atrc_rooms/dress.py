@@ -1,4 +1,4 @@
-"""What makes a furnished room lived in: pictures, books, plants and things that stand around; and people."""
+"""Pictures, books, plants, small things and people in a furnished room."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atrc_rooms.things import Seat, Thing, Top
 
 
 def hang(plan: Plan, style: Style, walls: list[int]) -> None:
-    """Pictures over beds, sofas and chests, then pictures, mirrors, shelves and clocks where walls are bare."""
+    """Hang pictures above furniture, and pictures, mirrors, shelves and clocks on bare walls."""
     random = plan.random
     for thing in [t for t in plan.things if t.name in ("bed", "sofa", "dresser", "cabinet", "desk")]:
         if random.random() < 0.6 and thing.bounds()[1, 2] < 1.25:
@@ -36,7 +36,7 @@ def hang(plan: Plan, style: Style, walls: list[int]) -> None:
 
 
 def extras(plan: Plan, style: Style) -> None:
-    """What stands around: plants, boxes, bags, bins, a ball, a floor lamp, a spare chair."""
+    """Put plants, boxes, bags, bins, a ball, a floor lamp or a spare chair on the floor."""
     random = plan.random
     if random.random() < 0.6:
         plan.at_wall(plants.plant(style, random.uniform(0.6, 1.5)), front=0.0, gap=0.08)
@@ -56,7 +56,7 @@ def extras(plan: Plan, style: Style) -> None:
 
 
 def dress(plan: Plan, style: Style) -> None:
-    """Put books and small things on everything that has a top."""
+    """Put books and small things on all tops."""
     random = plan.random
     for thing in list(plan.things):
         if thing.name == "bookshelf":
@@ -109,7 +109,7 @@ def _scatter_small(plan: Plan, style: Style, thing: Thing) -> None:
 
 
 def populate(plan: Plan) -> None:
-    """One to four people mostly, sitting on what is free or standing and walking about."""
+    """Add up to four people who sit, stand or walk."""
     random = plan.random
     wanted = int(random.choice([0, 1, 2, 3, 4], p=[0.05, 0.2, 0.33, 0.26, 0.16]))
     seats = [(thing, seat) for thing in plan.things for seat in thing.seats]
@@ -125,15 +125,15 @@ def populate(plan: Plan) -> None:
 
 
 def _sit(plan: Plan, thing: Thing, seat: Seat) -> None:
-    """Seat a person; whatever the seat belongs to, and the table before it, may be touched."""
+    """Seat a person, who may touch the seat and the table in front."""
     at_table = any(t.name in ("table", "desk") and _near(plan, t, thing) for t in plan.things)
     body = people.person(plan.random, poses.sitting(plan.random, at_table and thing.name == "chair"), seat)
     plan.pose_on(body, thing, seat.x, seat.y, 0.0, seat.yaw)
     touched = [t for t in plan.things if t.name in ("table", "desk") and _near(plan, t, thing)]
-    plan.try_put(body, besides=(thing, *touched))
+    plan.try_put(body, touching=(thing, *touched))
 
 
 def _near(plan: Plan, one: Thing, other: Thing) -> bool:
-    """Whether two boxes overlap on the floor."""
+    """Return whether the boxes of two things overlap on the floor."""
     a, b = plan.box(one), plan.box(other)
     return bool((a[0, :2] < b[1, :2]).all() and (a[1, :2] > b[0, :2]).all())

@@ -1,4 +1,4 @@
-"""The files of one image in both layouts: where each goes, and how a view becomes its bytes."""
+"""The files of an image in both layouts: their paths and contents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Encode = Callable[["View"], bytes]
 
 PERSON = 15
 
-# Values for the instances of a context map: Context classes whose normals count, so that all of ours do.
+# Values of instances in a context map: the PASCAL-Context classes whose normals are valid.
 CONTEXT_VALUES = (
     9, 15, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38, 39, 41, 43, 46, 49, 50, 51, 53, 55, 56, 59, 61, 62, 65, 66, 68,
     69, 72, 73, 78, 83, 84, 85, 87, 88, 95, 96, 101, 104, 105, 107, 111, 113, 115, 122, 124, 135, 141, 142, 143,
@@ -35,7 +35,7 @@ CONTEXT_VALUES = (
 
 
 def nyud_files(id: str) -> dict[str, Encode]:
-    """Return path -> encoder of every file of an image in the NYUD_MT layout."""
+    """Map the path of every file of an image to its encoder, in the NYUD_MT layout."""
     return {
         f"images/{id}.jpg": lambda view: _jpeg(view.image),
         f"segmentation/{id}.png": lambda view: _png(view.semseg + np.uint8(1)),  # 0 would be ignored
@@ -46,7 +46,7 @@ def nyud_files(id: str) -> dict[str, Encode]:
 
 
 def pascal_files(id: str) -> dict[str, Encode]:
-    """Return path -> encoder of every file of an image in the PASCAL_MT layout."""
+    """Map the path of every file of an image to its encoder, in the PASCAL_MT layout."""
     return {
         f"JPEGImages/{id}.jpg": lambda view: _jpeg(view.image),
         f"semseg/VOC12/{id}.png": lambda view: _png(view.semseg),
@@ -79,18 +79,18 @@ def _mat(variables: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     savemat(buffer, variables, do_compression=True)
     content = bytearray(buffer.getvalue())
-    content[:116] = b"MATLAB 5.0 MAT-file, written by atrc".ljust(116)  # scipy puts the date there
+    content[:116] = b"MATLAB 5.0 MAT-file, written by atrc".ljust(116)  # SciPy writes the date there
     return bytes(content)
 
 
 def _label_map(view: View) -> Shaped[ndarray, "h w"]:
-    """Give every instance in view a value of its own; beyond 170 instances values come round again."""
+    """Give every instance in view its own value; with more than 170 instances, values repeat."""
     _, order = np.unique(view.instances, return_inverse=True)
     return np.array(CONTEXT_VALUES, np.int16)[order.reshape(view.instances.shape) % len(CONTEXT_VALUES)]
 
 
 def _anno(view: View, id: str) -> dict[str, Any]:
-    """Return the struct of PASCAL-Part: persons with their parts, or an empty background without any."""
+    """Return the struct of PASCAL-Part: persons with their parts, or an empty background."""
     persons = [i for i in np.unique(view.instances) if view.names[i] == "person"]
     entries = [_person(view, view.instances == i) for i in persons]
     nobody = {"class": "background", "class_ind": 0, "mask": np.zeros(view.depth.shape, np.uint8), "parts": _struct([])}
@@ -106,7 +106,7 @@ def _person(view: View, mask: Shaped[ndarray, "h w"]) -> dict[str, Any]:
 
 
 def _struct(entries: list[dict[str, Any]]) -> ndarray:
-    """Return a 1xN MATLAB struct array; MATLAB's empty matrix for none."""
+    """Return a 1xN MATLAB struct array, or MATLAB's empty matrix."""
     if not entries:
         return np.empty((0, 0))
     array = np.empty((1, len(entries)), [(key, object) for key in entries[0]])

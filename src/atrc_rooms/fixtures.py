@@ -1,4 +1,4 @@
-"""The shell of a room and what hangs on its walls. Frame: x along the wall, y into the room, z up; [m]."""
+"""Walls, floor, ceiling, windows, doors and things on walls. Frame: x along the wall, y into the room, z up; [m]."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ceiling(width: Number, depth: Number) -> Thing:
 
 
 def window(style: Style, width: Number, height: Number, daylight: Number) -> Thing:
-    """Window with one to three casements and a sill; at night its view is dark."""
+    """Window with one to three casements and a sill; without daylight its view is dark."""
     random, thing, white = style.random, Thing("window"), style.white()
     view = picture(random, "outside", width, height, glow=0.15 + 2.2 * daylight)
     thing.add(box(width, 0.01, height), view, (0, 0.006, height / 2))
@@ -73,7 +73,7 @@ def curtains(style: Style, width: Number, height: Number) -> Thing:
 
 
 def blinds(style: Style, width: Number, height: Number) -> Thing:
-    """Slatted blind, let down `height` from z = 0."""
+    """Slatted blind, `height` long below z = 0."""
     thing, tone = Thing("blinds"), style.random.choice([0, 0, 1])
     slat = style.white() if tone == 0 else style.wood()
     rows = max(4, round(height / 0.055)) * 2 + 1

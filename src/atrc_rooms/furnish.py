@@ -1,4 +1,4 @@
-"""Four kinds of rooms furnished as people do: bedrooms, living rooms, dining rooms and offices."""
+"""Bedrooms, living rooms, dining rooms and offices, furnished at random."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from atrc_rooms.shell import shell
 from atrc_rooms.things import Thing
 
 
-def furnish(random: Generator, with_people: bool) -> Plan:
-    """A furnished room."""
+def furnish(random: Generator, with_people: bool, clutter: int = 1) -> Plan:
+    """Furnish a room; small things are added `clutter` times."""
     kind = str(random.choice(["bedroom", "living room", "dining room", "office"], p=[0.33, 0.3, 0.2, 0.17]))
     width, depth = random.uniform(3.1, 5.2), random.uniform(3.0, 4.8)
     plan, style = Plan(random, (width, depth, random.uniform(2.4, 2.9))), Style(random)
@@ -26,8 +26,9 @@ def furnish(random: Generator, with_people: bool) -> Plan:
     )
     _fill(plan, style, kind)
     hang(plan, style, walls)
-    extras(plan, style)
-    dress(plan, style)
+    for _ in range(clutter):
+        extras(plan, style)
+        dress(plan, style)
     if with_people:
         populate(plan)
     return plan
@@ -43,7 +44,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
         for side in (-1, 1):
             stand = furniture.drawers(style, "night stand", width, 0.4, high_stand, 2)
             x = side * ((high[0] - low[0]) / 2 + width / 2 + 0.06)
-            if random.random() < 0.9 and plan.beside(stand, bed, x, low[1] + 0.24) and random.random() < 0.85:
+            if random.random() < 0.9 and plan.next_to(stand, bed, x, low[1] + 0.24) and random.random() < 0.85:
                 plan.on_top(lamps.table_lamp(style), stand, stand.tops[0], y=-0.05)
         _pillows(plan, style, bed)
         rug = fixtures.rug(style, random.uniform(1.8, 2.6), random.uniform(1.3, 1.8))
@@ -67,7 +68,7 @@ def _bedroom(plan: Plan, style: Style) -> None:
 
 
 def _fill(plan: Plan, style: Style, kind: str) -> None:
-    """Add furniture along the walls until as much of the floor is taken as people usually take."""
+    """Add furniture along the walls until a typical share of the floor is covered."""
     random, target = plan.random, plan.random.uniform(0.26, 0.42)
     makers: dict[str, list[Callable[[], Thing]]] = {
         "bedroom": [lambda: _chest(style), lambda: seating.sofa(style, 1), lambda: seating.chair(style)],
@@ -109,7 +110,7 @@ def _pillows(plan: Plan, style: Style, bed: Thing) -> None:
     if plan.random.random() < 0.5:
         cushion = objects.cushion(style)
         plan.pose_on(cushion, bed, plan.random.uniform(-0.2, 0.2), top.y + 0.36, top.z + 0.04)
-        plan.try_put(cushion, besides=(bed,))
+        plan.try_put(cushion, touching=(bed,))
 
 
 def _living_room(plan: Plan, style: Style) -> None:
@@ -125,22 +126,22 @@ def _living_room(plan: Plan, style: Style) -> None:
     plan.pose_on(rug, sofa, 0, near, 0)
     if random.random() < 0.75 and _inside(plan, rug):
         plan.put(rug, solid=False)
-    plan.beside(low, sofa, random.uniform(-0.2, 0.2), near)
+    plan.next_to(low, sofa, random.uniform(-0.2, 0.2), near)
     for side in random.permutation([-1, 1]):
         x = side * (sofa.bounds()[1, 0] + random.uniform(0.15, 0.3))
         choice = random.random()
         if choice < 0.35:
-            plan.beside(lamps.floor_lamp(style), sofa, x + side * 0.12, -0.15)
+            plan.next_to(lamps.floor_lamp(style), sofa, x + side * 0.12, -0.15)
         elif choice < 0.65:
             side_table = furniture.table(style, 0.45, 0.45, random.uniform(0.48, 0.58))
-            if plan.beside(side_table, sofa, x + side * 0.14, -0.1) and random.random() < 0.7:
+            if plan.next_to(side_table, sofa, x + side * 0.14, -0.1) and random.random() < 0.7:
                 plan.on_top(lamps.table_lamp(style), side_table, side_table.tops[0])
         else:
-            plan.beside(plants.plant(style, random.uniform(0.8, 1.5)), sofa, x + side * 0.2, -0.1)
+            plan.next_to(plants.plant(style, random.uniform(0.8, 1.5)), sofa, x + side * 0.2, -0.1)
     if random.random() < 0.65:
         chair, side = seating.sofa(style, 1), random.choice([-1, 1])
         x = side * (sofa.bounds()[1, 0] + 0.75)
-        plan.beside(chair, sofa, x, near + 0.2, yaw=side * random.uniform(60, 95))
+        plan.next_to(chair, sofa, x, near + 0.2, yaw=side * random.uniform(60, 95))
     _cushions(plan, style, sofa)
     if random.random() < 0.7:
         plan.at_wall(furniture.bookshelf(style))
@@ -162,7 +163,7 @@ def _cushions(plan: Plan, style: Style, sofa: Thing) -> None:
         if plan.random.random() < 0.55:
             cushion = objects.cushion(style)
             plan.pose_on(cushion, sofa, seat.x + plan.random.uniform(-0.1, 0.1), -0.06, seat.z)
-            plan.try_put(cushion, besides=(sofa,))
+            plan.try_put(cushion, touching=(sofa,))
 
 
 def _sideboard(style: Style) -> Thing:
@@ -223,7 +224,7 @@ def _dining_group(plan: Plan, style: Style, depth: float, most: int) -> None:
             plan.put(rug, solid=False)
     state = random.bit_generator.state
     for x, y, yaw in _places(long, long if round_one else depth, most, round_one):
-        # The chairs of a table are of one kind: the same dice for each.
+        # The chairs of a table are alike: they are drawn from the same state.
         after = random.bit_generator.state
         random.bit_generator.state = state
         seat = seating.chair(style)
@@ -232,11 +233,11 @@ def _dining_group(plan: Plan, style: Style, depth: float, most: int) -> None:
         front = seat.bounds()[1, 1] - 0.16
         turn = np.radians(yaw)
         out = pull + front
-        plan.beside(seat, group, x + np.sin(turn) * out, y - np.cos(turn) * out, yaw + random.normal(0, 5), touch=True)
+        plan.next_to(seat, group, x + np.sin(turn) * out, y - np.cos(turn) * out, yaw + random.normal(0, 5), touch=True)
 
 
 def _places(width: float, depth: float, most: int, round_one: bool) -> list[tuple[float, float, float]]:
-    """Places around a table: where its edge is, and the yaw of who sits there."""
+    """Return the places around a table: a point of its edge and the yaw of a person there."""
     if round_one:
         count = min(most, 4)
         turns = np.arange(count) * 360 / count
@@ -264,7 +265,7 @@ def _office(plan: Plan, style: Style) -> None:
 
 
 def _work_place(plan: Plan, style: Style) -> None:
-    """Desk at a wall with a screen, a keyboard, a lamp and a chair before it."""
+    """Desk at a wall with a screen, a keyboard, a lamp and a chair in front."""
     random, desk = plan.random, furniture.desk(style)
     if not plan.at_wall(desk, front=0.8):
         return
@@ -280,7 +281,7 @@ def _work_place(plan: Plan, style: Style) -> None:
         plan.on_top(lamp, desk, top, side * (top.width / 2 - 0.16), -top.depth / 2 + 0.2)
     seat = seating.office_chair(style) if random.random() < 0.6 else seating.chair(style)
     out = desk.bounds()[1, 1] + random.uniform(0.0, 0.3)
-    plan.beside(seat, desk, x, out, 180 + random.normal(0, 14), touch=True)
+    plan.next_to(seat, desk, x, out, 180 + random.normal(0, 14), touch=True)
 
 
 def _inside(plan: Plan, rug: Thing) -> bool:

@@ -1,4 +1,4 @@
-"""Tables and what things are kept in. Every function builds one thing; lengths in [m], fronts towards +y."""
+"""Tables, cabinets, shelves and boxes. Every function builds one thing; lengths in [m], fronts towards +y."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def _handles(random: Generator, centres: list[tuple[Number, Number, Number]], up
     return merge(*(ellipsoid(0.032, 0.032, 0.032, steps=4).moved(c) for c in centres))
 
 
-def table(style: Style, width: Number, depth: Number, height: Number, name: str = "table") -> Thing:
+def table(style: Style, width: Number, depth: Number, height: Number) -> Thing:
     """Table on four legs, a trestle or a column; round when as deep as wide."""
-    random, thing = style.random, Thing(name)
+    random, thing = style.random, Thing("table")
     wood, thick = style.wood(), random.uniform(0.025, 0.045)
     if width == depth and random.random() < 0.7:
         rim = width / 2
@@ -100,7 +100,7 @@ def _drawers(
     rows: int,
     columns: int,
 ) -> None:
-    """Fronts with handles in a grid over a face that looks to +y; `at` is the middle of its lower edge."""
+    """Add a grid of fronts with handles to a face towards +y; `at` is the middle of its lower edge."""
     wide, high = size[0] / columns, size[1] / rows
     grid = [
         (at[0] + (c - (columns - 1) / 2) * wide, at[1], at[2] + (r + 0.5) * high)
@@ -129,7 +129,7 @@ def drawers(
 
 
 def wardrobe(style: Style) -> Thing:
-    """Tall cabinet with two or three doors, sometimes one of them a mirror's width of glass-like lacquer."""
+    """Tall cabinet with two or three doors of wood or lacquer."""
     random, thing, wood = style.random, Thing("cabinet"), style.wood()
     doors = int(random.integers(2, 4))
     width, depth, height = doors * random.uniform(0.42, 0.52), random.uniform(0.52, 0.6), random.uniform(1.85, 2.15)
@@ -153,7 +153,7 @@ def wardrobe(style: Style) -> Thing:
 
 
 def bookshelf(style: Style) -> Thing:
-    """Open shelves; every board is a top to be filled with books."""
+    """Open shelves; every board is a top."""
     random, thing, wood = style.random, Thing("bookshelf"), style.wood()
     width, depth = random.uniform(0.7, 1.25), random.uniform(0.27, 0.36)
     shelves = int(random.integers(3, 7))
@@ -174,7 +174,7 @@ def bookshelf(style: Style) -> Thing:
 
 
 def carton(style: Style) -> Thing:
-    """Cardboard or plastic box, with or without a lid, standing around."""
+    """Cardboard box, or plastic box with a lid."""
     random, thing = style.random, Thing("box")
     width, depth, height = random.uniform(0.25, 0.55), random.uniform(0.22, 0.42), random.uniform(0.18, 0.42)
     if random.random() < 0.65:

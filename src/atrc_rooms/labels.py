@@ -1,4 +1,4 @@
-"""Labels that follow from the instances in view: boundaries and saliency."""
+"""Labels computed from the instances in view: boundaries and saliency."""
 
 # h w image
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PROMINENT = 0.012  # least prominence of a salient thing
 
 
 def boundaries(instances: Int[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
-    """Pixels whose right or lower neighbour is another instance, without the corners of staircases."""
+    """Return the pixels whose right or lower neighbour is another instance, thinned to one pixel."""
     edge = np.zeros(instances.shape, bool)
     edge[:, :-1] |= instances[:, 1:] != instances[:, :-1]
     edge[:-1] |= instances[1:] != instances[:-1]
@@ -28,7 +28,7 @@ def boundaries(instances: Int[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
 @jit
 @no_type_check
 def _thinned(edge):
-    """Remove pixels, from each of four sides in turn, that a line one pixel wide can do without."""
+    """Remove the pixels that a line one pixel wide does not need, from each of four sides in turn."""
     height, width = edge.shape
     ring = np.zeros(9, np.bool_)
     changed = True
@@ -40,7 +40,7 @@ def _thinned(edge):
                 for x in range(width):
                     if not edge[y, x]:
                         continue
-                    # Neighbours clockwise from above; what is outside of the image is empty.
+                    # Neighbours clockwise from above; outside the image they are empty.
                     for i in range(8):
                         dy = -1 if i in (7, 0, 1) else (1 if i in (3, 4, 5) else 0)
                         dx = 1 if i in (1, 2, 3) else (-1 if i in (5, 6, 7) else 0)
@@ -65,12 +65,11 @@ def _thinned(edge):
 
 
 def salient(instances: Int[ndarray, "h w"], names: Sequence[str], depth: Float[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
-    """What a viewer would look at first.
+    """Return the salient pixels.
 
-    Salient are all persons who cover 0.4 % of the image or more, and the one other thing (no background
-    stuff: `profiles.STUFF`) with the greatest prominence, if that is great enough. Prominence is the
-    share of the image, times how central the thing is, times how near it is: 1 at 2 m and nearer, falling off
-    as 2 m / depth.
+    Salient are all persons that cover at least 0.4 % of the image, and the most prominent other thing if its
+    prominence is large enough. Background (`profiles.STUFF`) is never salient. Prominence is the share of the image,
+    times a Gaussian of the mean position, times 2 m / depth (at most 1).
     """
     height, width = instances.shape
     flat = instances.ravel()

@@ -1,7 +1,7 @@
-"""Light that arrives at surfaces, compiled: lamps and windows with soft shadows, ambient light.
+"""Incoming light of surfaces, compiled: lamps and windows with soft shadows, ambient light.
 
-One shadow ray a pixel and light, spread over the light by the pixel's place in a 4x4 tile, then averaged
-over neighbours on the same surface: soft shadows at the price of hard ones.
+Every pixel traces one shadow ray for each light, to a point of the light that depends on the pixel's place in a 4x4
+tile. The mean over neighbours on the same surface makes shadows soft.
 """
 
 # r rays or samples, h w image, l lights
@@ -19,9 +19,9 @@ from atrc_rooms.jit import jit
 @jit
 @no_type_check
 def light_rays(points, normals, views, gloss, lights, width, most, seed):
-    """Rays from every point to places on `most` lights, and the light that comes if nothing blocks them.
+    """Return rays from every point to points of `most` lights, and their light if nothing blocks them.
 
-    With more lights than that a pixel takes those whose turn it is in its 4x4 tile, weighted up.
+    With more lights, the pixels of a 4x4 tile take turns, and their light is scaled up.
     """
     n, chosen = len(points), min(most, len(lights))
     rays = np.zeros((n * chosen, 3), np.float32)
@@ -77,7 +77,7 @@ def light_rays(points, normals, views, gloss, lights, width, most, seed):
 @jit
 @no_type_check
 def ambient_rays(normals, width, seed):
-    """One cosine-weighted ray a pixel over the half space before its surface."""
+    """Return one cosine-weighted ray for every pixel."""
     rays = np.empty_like(normals)
     for i in range(len(normals)):
         row, column = i // width, i % width
@@ -97,7 +97,7 @@ def ambient_rays(normals, width, seed):
 @jit
 @no_type_check
 def gathered(light, blocked, clearance, reach, ambient, normals):
-    """Sum up what arrives at every point: red, green, blue and highlight."""
+    """Return the sum of the light at every point: red, green, blue and highlight."""
     n = len(clearance)
     chosen = len(blocked) // n
     out = np.zeros((n, 4), np.float32)
@@ -115,9 +115,9 @@ def gathered(light, blocked, clearance, reach, ambient, normals):
 @jit
 @no_type_check
 def smoothed(light, points, normals, parts, depth, height, width):
-    """Average the light over the neighbours on the same surface.
+    """Return the mean light over the neighbours on the same surface.
 
-    The window of 8 x 8 pixels holds every place of the 4x4 tiles equally often, so that no pattern is left.
+    The window of 8x8 pixels holds every place of the 4x4 tiles equally often, so no pattern is left.
     """
     out = np.empty_like(light)
     for row in range(height):

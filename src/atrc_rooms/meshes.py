@@ -1,4 +1,4 @@
-"""Triangle meshes of the primitive shapes that furniture and people are made of. Lengths in [m]."""
+"""Triangle meshes of primitive shapes. Lengths in [m]."""
 
 # n vertices, m triangles, k rings or boxes, s vertices of a ring
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from atrc_rooms.jit import jit
 
-Number = float | int  # the checkers of the tests take int for no float
+Number = float | int  # for beartype, an int is not a float
 
 
 class Mesh(NamedTuple):
@@ -46,7 +46,7 @@ def rotation(yaw: Number = 0, pitch: Number = 0, roll: Number = 0) -> Float[ndar
 
 
 def merge(*meshes: Mesh) -> Mesh:
-    """Many meshes as one."""
+    """Merge meshes."""
     starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     return Mesh(
         np.concatenate([m.vertices for m in meshes]),
@@ -62,7 +62,7 @@ def box(width: Number, depth: Number, height: Number) -> Mesh:
 
 
 def boxes(centres: Float[ndarray, "k 3"], sizes: Float[ndarray, "k 3"]) -> Mesh:
-    """Many sharp boxes as one mesh: slats, legs, keys, the spines of a row of books."""
+    """Many sharp boxes as one mesh."""
     unit, k = _unit_box(), len(centres)
     vertices = unit.vertices[None] * sizes[:, None] + centres[:, None]
     faces = unit.faces[None] + 24 * np.arange(k)[:, None, None]
@@ -70,7 +70,7 @@ def boxes(centres: Float[ndarray, "k 3"], sizes: Float[ndarray, "k 3"]) -> Mesh:
 
 
 def frame(width: Number, depth: Number, height: Number, bar: Number) -> Mesh:
-    """Upright rectangular frame around the origin, of bars `bar` wide; its outside size is given."""
+    """Upright rectangular frame around the origin with bars `bar` wide, by its outer size."""
     x, z = (width - bar) / 2, (height - bar) / 2
     centres = np.array([[-x, 0, 0], [x, 0, 0], [0, 0, -z], [0, 0, z]])
     sizes = np.array([[bar, depth, height]] * 2 + [[width - 2 * bar, depth, bar]] * 2)
@@ -86,14 +86,14 @@ def rounded_box(width: Number, depth: Number, height: Number, radius: Number, st
 
 
 def ellipsoid(width: Number, depth: Number, height: Number, squareness: Number = 0, steps: int = 12) -> Mesh:
-    """Ellipsoid around the origin; `squareness` towards 1 makes it a pillow: square, but thin at its rim."""
+    """Ellipsoid around the origin; `squareness` towards 1 makes it a pillow: square and thin at its rim."""
     directions, outline = _ball(steps, squareness)
     half = np.array([width, depth, height]) / 2
     return _grid(directions * outline * half, _unit(directions / half))
 
 
 def lathe(profile: Sequence[tuple[Number, Number]], smooth: bool = False, sides: int = 16) -> Mesh:
-    """Surface of revolution about z through (radius, height) points, outside to the right of their way up."""
+    """Surface of revolution about z through points (radius, height) from the bottom up."""
     line = np.asarray(profile, np.float64)
     slopes = _unit(np.stack([np.diff(line[:, 1]), -np.diff(line[:, 0])], 1))
     around = _circle(sides)
@@ -106,7 +106,7 @@ def lathe(profile: Sequence[tuple[Number, Number]], smooth: bool = False, sides:
 
 
 def cylinder(radius: Number, height: Number, top: Number | None = None, sides: int = 16) -> Mesh:
-    """Closed cylinder standing on the origin; a cone when the radius at the `top` differs."""
+    """Closed cylinder on the origin; a cone if the radius at the `top` differs."""
     top = radius if top is None else top
     return lathe([(0, 0), (radius, 0), (top, height), (0, height)], sides=sides)
 
@@ -117,12 +117,12 @@ def tube(
     side: Sequence[Number] = (1, 0, 0),
     sides: int = 12,
 ) -> Mesh:
-    """Closed smooth tube with elliptic rings: limbs, trunks, bent lamp stems.
+    """Closed smooth tube with elliptic rings.
 
     Args:
-        centres: Where the rings sit, in order.
+        centres: Middles of the rings, in order.
         radii: Half axes of every ring, the first along `side`.
-        side: Direction that the first half axis keeps to, as far as the tube's own direction allows.
+        side: Direction of the first half axis, projected across the tube.
         sides: Vertices around a ring.
     """
     points, normals = _tube(
@@ -151,7 +151,7 @@ def limb(
 
 
 def sheet(points: Float[ndarray, "k s 3"]) -> Mesh:
-    """A curved sheet through a grid of points, its normals from its slopes."""
+    """A curved sheet through a grid of points."""
     return _grid(points, _unit(np.cross(np.gradient(points, axis=1), np.gradient(points, axis=0))))
 
 
@@ -179,7 +179,7 @@ def _grid(points: ndarray, normals: ndarray) -> Mesh:
 @jit
 @no_type_check
 def _tube(centres, radii, side, circle):
-    """Rings with their normals, then both ends with a middle point each."""
+    """Return the points and normals of all rings, then of both ends with a middle point each."""
     k, s = len(centres), len(circle)
     points, normals = np.empty((k * s + 2 * (s + 1), 3)), np.empty((k * s + 2 * (s + 1), 3))
     for i in range(k):
@@ -190,7 +190,7 @@ def _tube(centres, radii, side, circle):
         first = side - (side * along).sum() * along
         first = first / (math.sqrt((first**2).sum()) + 1e-9)
         second = np.cross(along, first)
-        # Where a tube widens its normals lean back, where it tapers they lean forward.
+        # Normals lean back where a tube widens, and forward where it tapers.
         lean = -(radii[after].mean() - radii[before].mean()) / length
         lean = min(max(lean, -8.0), 8.0)
         for j in range(s):
@@ -232,7 +232,7 @@ def _circle(sides: int) -> ndarray:
 
 @lru_cache(maxsize=64)
 def _ball(steps: int, squareness: Number) -> tuple[ndarray, ndarray]:
-    """Directions on a sphere, and by how much each is pushed out to square the outline seen from above."""
+    """Return directions on a sphere, and the factors that make the outline seen from above square."""
     directions = _sphere(np.linspace(-np.pi / 2, np.pi / 2, steps + 1), np.linspace(0, 2 * np.pi, 2 * steps + 1))
     flat = np.abs(directions[..., :2])
     norm = np.linalg.norm(flat, axis=-1, keepdims=True)
@@ -267,9 +267,9 @@ def _unit_box() -> Mesh:
 
 @lru_cache(maxsize=4)
 def _rounded_directions(steps: int) -> tuple[ndarray, ndarray, ndarray]:
-    """Normals of a rounded box on a grid, the corner each belongs to, and where the lids' centres are.
+    """Return the normals of a rounded box on a grid, their corners, and the centres of top and bottom.
 
-    Every quadrant has its own first and last column, so that the faces between two corners are flat.
+    Every quadrant has its own first and last column, so the faces between two corners are flat.
     """
     quarter = np.linspace(0, np.pi / 2, steps + 1)
     latitude = np.concatenate([quarter[:1] - np.pi / 2, quarter - np.pi / 2, quarter, quarter[-1:]])

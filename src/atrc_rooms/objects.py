@@ -1,4 +1,4 @@
-"""Small things that stand on furniture: books, screens, cushions, cups. Lengths in [m]."""
+"""Small things: books, screens, cushions, cups. Lengths in [m]."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from atrc_rooms.meshes import Number, box, boxes, cylinder, ellipsoid, lathe, li
 from atrc_rooms.things import Thing, Top
 
 _SPINES = (
-    (0.55, 0.12, 0.12),
-    (0.12, 0.2, 0.38),
-    (0.85, 0.82, 0.74),
-    (0.15, 0.32, 0.24),
-    (0.82, 0.6, 0.2),
-    (0.2, 0.2, 0.22),
-    (0.6, 0.35, 0.2),
-    (0.4, 0.5, 0.6),
-    (0.88, 0.88, 0.86),
-    (0.5, 0.25, 0.4),
-)
+    (0.55, 0.12, 0.12), (0.12, 0.2, 0.38), (0.85, 0.82, 0.74), (0.15, 0.32, 0.24), (0.82, 0.6, 0.2), (0.2, 0.2, 0.22),
+    (0.6, 0.35, 0.2), (0.4, 0.5, 0.6), (0.88, 0.88, 0.86), (0.5, 0.25, 0.4),
+)  # fmt: skip
 
 
 def book_row(style: Style, length: Number, headroom: Number) -> Thing:
@@ -59,7 +51,7 @@ def book_pile(style: Style) -> Thing:
 
 
 def television(style: Style, width: Number, on_wall: bool = False) -> Thing:
-    """Flat screen, switched on or off, on a foot unless it hangs."""
+    """Flat screen, on or off, on a foot or on a wall."""
     random, thing = style.random, Thing("television")
     height, dark = width * 0.57, Material("plain", (0.05, 0.05, 0.055), gloss=0.5)
     lift = 0.0 if on_wall else 0.07

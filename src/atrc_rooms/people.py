@@ -19,37 +19,18 @@ _UPPER_ARM, _FOREARM, _HAND = 0.29, 0.25, 0.17
 _SHOULDER, _HIP, _SPINE = 0.174, 0.09, 0.5
 
 _SKINS: tuple[Colour, ...] = (
-    (0.9, 0.72, 0.6),
-    (0.82, 0.62, 0.48),
-    (0.65, 0.45, 0.33),
-    (0.42, 0.28, 0.2),
-    (0.94, 0.78, 0.68),
-)
+    (0.9, 0.72, 0.6), (0.82, 0.62, 0.48), (0.65, 0.45, 0.33), (0.42, 0.28, 0.2), (0.94, 0.78, 0.68),
+)  # fmt: skip
 _HAIRS: tuple[Colour, ...] = (
-    (0.1, 0.08, 0.07),
-    (0.25, 0.16, 0.1),
-    (0.45, 0.3, 0.16),
-    (0.72, 0.58, 0.34),
-    (0.6, 0.6, 0.6),
-)
+    (0.1, 0.08, 0.07), (0.25, 0.16, 0.1), (0.45, 0.3, 0.16), (0.72, 0.58, 0.34), (0.6, 0.6, 0.6),
+)  # fmt: skip
 _CLOTHES: tuple[Colour, ...] = (
-    (0.85, 0.85, 0.84),
-    (0.16, 0.2, 0.32),
-    (0.7, 0.18, 0.17),
-    (0.2, 0.42, 0.35),
-    (0.25, 0.26, 0.28),
-    (0.85, 0.65, 0.25),
-    (0.45, 0.58, 0.72),
-    (0.55, 0.35, 0.5),
-    (0.8, 0.5, 0.4),
-)
+    (0.85, 0.85, 0.84), (0.16, 0.2, 0.32), (0.7, 0.18, 0.17), (0.2, 0.42, 0.35), (0.25, 0.26, 0.28),
+    (0.85, 0.65, 0.25), (0.45, 0.58, 0.72), (0.55, 0.35, 0.5), (0.8, 0.5, 0.4),
+)  # fmt: skip
 _TROUSERS: tuple[Colour, ...] = (
-    (0.18, 0.24, 0.38),
-    (0.12, 0.12, 0.14),
-    (0.62, 0.54, 0.42),
-    (0.35, 0.36, 0.38),
-    (0.3, 0.2, 0.16),
-)
+    (0.18, 0.24, 0.38), (0.12, 0.12, 0.14), (0.62, 0.54, 0.42), (0.35, 0.36, 0.38), (0.3, 0.2, 0.16),
+)  # fmt: skip
 
 
 def _direction(angles: Angles, side: int) -> ndarray:
@@ -58,7 +39,7 @@ def _direction(angles: Angles, side: int) -> ndarray:
 
 
 def _fit_to_seat(pose: Pose, seat: Number, scale: Number) -> Pose:
-    """Turn thighs and shanks so that the feet reach the floor under a seat `seat` high [m]."""
+    """Turn thighs and shanks so that the feet reach the floor below a seat of height `seat` [m]."""
     hip, thigh, shank = seat + 0.1 * scale, _THIGH * scale, _SHANK * scale
     knee = min(hip - thigh * np.cos(np.radians(88)), shank + _ANKLE * scale + 0.01)
     flex = float(np.degrees(np.arccos(np.clip((hip - knee) / thigh, -0.2, 1))))
@@ -98,7 +79,7 @@ def _outfit(random: Generator) -> _Outfit:
 
 
 def person(random: Generator, pose: Pose, seat: Seat | None = None) -> Thing:
-    """A mannequin in a pose, its feet on z = 0, over its origin; on a seat when one is given."""
+    """A mannequin in a pose with its feet on z = 0, or on a seat."""
     thing, outfit = Thing("person"), _outfit(random)
     scale = float(np.clip(random.normal(0.975, 0.05), 0.86, 1.08))
     build = float(np.clip(random.normal(1.0, 0.07), 0.88, 1.2))
@@ -115,7 +96,7 @@ def person(random: Generator, pose: Pose, seat: Seat | None = None) -> Thing:
 
 @dataclass(frozen=True)
 class _Body:
-    """Builds the meshes around the middle of the hips as origin."""
+    """Adds the meshes of a body, with the middle of the hips as origin."""
 
     thing: Thing
     outfit: _Outfit
@@ -123,9 +104,8 @@ class _Body:
     scale: Number
     build: Number
 
-    def _limb(self, start: ndarray, end: ndarray, radii: list[Number], side: ndarray | None = None) -> Mesh:
-        thick = [r * self.scale * self.build for r in radii]
-        return limb(tuple(start), tuple(end), thick, tuple(side) if side is not None else (1, 0, 0))
+    def _limb(self, start: ndarray, end: ndarray, radii: list[Number]) -> Mesh:
+        return limb(tuple(start), tuple(end), [r * self.scale * self.build for r in radii])
 
     def legs(self) -> None:
         """Add both legs."""
@@ -158,7 +138,7 @@ class _Body:
         self.thing.add(shoe, self.outfit.shoes, body=name)
 
     def trunk_and_arms(self) -> None:
-        """Add the trunk, which leans as a whole, then what hangs on it."""
+        """Add the trunk, the head and the arms."""
         scale, build, outfit = self.scale, self.build, self.outfit
         turn = rotation(pitch=-self.pose.lean, roll=self.pose.tilt)
         hips = np.array([[-0.085, 0.085, 0.085], [-0.05, 0.15, 0.105], [0.02, 0.168, 0.118], [0.1, 0.152, 0.105]])

@@ -1,7 +1,7 @@
-"""Poses of people, by the directions of their limbs.
+"""Poses of people: the directions of their limbs.
 
-Angles [deg] are those of a limb's direction, seen from a body that stands upright: `flex` swings it
-from hanging straight down to the front (90 is level), `out` away from the body's middle (negative: across).
+Angles [deg] of a limb are relative to an upright body: `flex` from straight down towards the front (90 is level), `out`
+away from the middle of the body (negative: across it).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Angles = tuple[Number, Number]
 
 @dataclass(frozen=True)
 class Pose:
-    """Directions of the limbs, left then right, and how the trunk leans and the head turns [deg]."""
+    """Directions of the limbs, left then right, and of trunk and head [deg]."""
 
     thighs: tuple[Angles, Angles] = ((3, 4), (0, 4))
     shanks: tuple[Angles, Angles] = ((0, 2), (-3, 2))
@@ -47,7 +47,7 @@ _ARMS: Mapping[str, tuple[tuple[Angles, Angles], tuple[Angles, Angles]]] = {
 
 
 def standing(random: Generator) -> Pose:
-    """Standing, its weight on one leg, with any arms."""
+    """Standing, the weight on one leg."""
     arms, forearms = _ARMS[str(random.choice(list(_ARMS)))]
     free, wide = random.uniform(0, 12), random.uniform(3, 9)
     pose = Pose(((0, wide), (free, wide)), ((0, wide), (-free * 0.6, wide)), arms, forearms)
@@ -68,7 +68,7 @@ def walking(random: Generator) -> Pose:
 
 
 def sitting(random: Generator, at_table: bool) -> Pose:
-    """Sitting; the legs are fitted to the seat later."""
+    """Sitting; `person` fits the legs to the seat."""
     apart = random.uniform(3, 14)
     if at_table:
         arms, forearms = ((44, 12), (44, 12)), ((88, -18), (88, -18))
@@ -87,7 +87,7 @@ def sitting(random: Generator, at_table: bool) -> Pose:
 
 
 def _varied(random: Generator, pose: Pose) -> Pose:
-    """Nobody holds their limbs quite alike."""
+    """Vary a pose at random."""
 
     def jitter(pair: tuple[Angles, Angles], spread: Number) -> tuple[Angles, Angles]:
         left, right = (np.asarray(pair) + random.normal(0, spread, (2, 2))).tolist()

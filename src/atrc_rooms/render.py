@@ -1,4 +1,4 @@
-"""One room seen by one camera: the image and every label of it."""
+"""Render a room: the image and all labels."""
 
 # h w image, r rays
 from __future__ import annotations
@@ -10,34 +10,33 @@ from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from atrc_rooms import labels, lighting, shading
-from atrc_rooms.camera import Camera, place
+from atrc_rooms import labels, lighting, shading, variety
+from atrc_rooms.camera import Camera, Views, place
 from atrc_rooms.furnish import furnish
 from atrc_rooms.materials import GLOSS
-from atrc_rooms.profiles import BODY_GROUPS, CLASSES, PROFILES, RoomsError
+from atrc_rooms.profiles import BODY_GROUPS, CLASSES, PROFILES, VARIED, RoomsError
 from atrc_rooms.scene import Hits, Scene, build
 from atrc_rooms.textures import MIRROR, OUTSIDE
 
 _SHADOW_LIGHTS = 3  # shadow rays a pixel
 _AMBIENT_REACH = 0.9  # corners within this distance darken each other [m]
-_SUN = np.array([3.4, 3.0, 2.4], np.float32)
 _OFFSET = 2e-3  # secondary rays start this far off the surface [m]
 _SAMPLES = ((-0.25, -0.25), (-0.25, 0.25), (0.25, -0.25), (0.25, 0.25))
 
 
 @dataclass(frozen=True)
 class View:
-    """An image with all labels, which come from the rays through the pixels' middles.
+    """An image with all labels. Labels come from the rays through the middles of the pixels.
 
     Attributes:
         semseg: Index into `CLASSES` of the profile.
-        human_parts: 0 background, else as `profiles.HUMAN_PARTS`.
+        human_parts: Index into `profiles.HUMAN_PARTS`.
         body: Index into `profiles.BODY_PARTS`, the finer parts of PASCAL-Part.
         sal: Salient things, see `labels.salient`.
         depth: Along the optical axis [m].
         normals: Unit vectors that face the camera; x right, y up, z towards the viewer.
-        edge: Boundaries between instances and between walls, floor and ceiling; one pixel thin.
-        instances: Numbers that tell instances apart; every wall, the floor and the ceiling is one.
+        edge: Boundaries between instances, one pixel thin.
+        instances: Number of the instance; every wall, the floor and the ceiling is one.
         names: Class name of every instance number.
     """
 
@@ -58,20 +57,24 @@ def render_room(profile: str, seed: int | tuple[int, ...], size: tuple[int, int]
     """Render a random room; equal arguments give equal arrays.
 
     Args:
-        profile: A key of `PROFILES`; `people` puts mannequins into the rooms.
+        profile: A key of `PROFILES`.
         seed: One or several non-negative integers.
         size: Height and width [px].
     """
     if profile not in PROFILES:
         raise RoomsError(f"unknown Rooms profile {profile!r}; choose from {', '.join(PROFILES)}")
-    layout, viewpoint, light = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
-    plan = furnish(layout, with_people=profile == "people")
+    layout, viewpoint, light, look = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
+    varied, with_people = profile in VARIED, "person" in CLASSES[profile]
+    plan = furnish(layout, with_people, clutter=int(look.integers(2, 5)) if varied else 1)
     scene = build(plan)
-    camera = place(viewpoint, plan, scene, size)
+    if varied:
+        scene = variety.relit(variety.redecorated(scene, look), look)
+    camera = place(viewpoint, plan, scene, size, variety.VIEWS if varied else Views())
     return _view(profile, scene, camera, light, size)
 
 
 def _view(profile: str, scene: Scene, camera: Camera, random: Generator, size: tuple[int, int]) -> View:
+    develop = variety.photographed if profile in VARIED else _developed
     rays = camera.rays(size)
     hits = _trace(scene, camera, rays)
     normals = shading.surfaces(hits.triangle, hits.u, hits.v, rays, scene.vertices, scene.normals, scene.corners)
@@ -81,7 +84,7 @@ def _view(profile: str, scene: Scene, camera: Camera, random: Generator, size: t
     classes = np.array([CLASSES[profile].index(name) for name in scene.names], np.uint8)
     depth = (hits.distance * -(rays @ camera.axes[2].astype(np.float32))).reshape(size)
     return View(
-        image=_image(scene, camera, rays, hits, normals, random, size),
+        image=develop(_radiance(scene, camera, rays, hits, normals, random, size), random),
         semseg=classes[instances],
         human_parts=np.array(BODY_GROUPS, np.uint8)[body],
         body=body,
@@ -101,7 +104,7 @@ def _trace(scene: Scene, camera: Camera, rays: ndarray) -> Hits:
 
 @dataclass
 class _Surface:
-    """What a bundle of rays sees, through mirrors."""
+    """The surfaces that rays see, through mirrors."""
 
     points: ndarray
     normals: ndarray
@@ -125,7 +128,7 @@ def _seen(scene: Scene, camera: Camera, rays: ndarray, hits: Hits, normals: ndar
 
 
 def _reflect(scene: Scene, surface: _Surface, glass: ndarray) -> None:
-    """Let what a mirror shows take the place of the mirror."""
+    """Replace mirrors by what they reflect."""
     normals, views = surface.normals[glass], surface.views[glass]
     rays = views - 2 * (views * normals).sum(1, keepdims=True) * normals
     rays = (rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
@@ -142,7 +145,7 @@ def _reflect(scene: Scene, surface: _Surface, glass: ndarray) -> None:
     surface.points[glass] = origins + rays * hits.distance[:, None]
 
 
-def _image(
+def _radiance(
     scene: Scene,
     camera: Camera,
     rays: ndarray,
@@ -150,7 +153,8 @@ def _image(
     normals: ndarray,
     random: Generator,
     size: tuple[int, int],
-) -> UInt8[ndarray, "h w 3"]:
+) -> Float[ndarray, "h w 3"]:
+    """Return the light that reaches the camera, with four samples a pixel at edges and on textures."""
     middle = _seen(scene, camera, rays, hits, normals)
     light = _light(scene, middle, hits.distance, int(random.integers(1 << 20)), size)
     uneven = shading.uneven(middle.part, middle.normals, *size) | (middle.part != scene.part[hits.triangle])
@@ -177,11 +181,11 @@ def _image(
         radiance[pixels] += shading.lit(
             pixels, sample.colour, sample.part, sample.normals, sample.points, light, around, scene.materials, *size
         ) / len(_SAMPLES)
-    return _developed(radiance.reshape(*size, 3), random)
+    return radiance.reshape(*size, 3)
 
 
 def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tuple[int, int]) -> ndarray:
-    """Red, green, blue and highlight that arrive at every pixel's surface."""
+    """Return the red, green, blue and highlight at the surface of every pixel."""
     origins = surface.points + surface.normals * _OFFSET
     gloss = scene.materials[surface.part, GLOSS]
     rays, reach, light = lighting.light_rays(
@@ -193,12 +197,12 @@ def _light(scene: Scene, surface: _Surface, depth: ndarray, seed: int, size: tup
     clearance = scene.clearance(origins, around, np.full(len(origins), _AMBIENT_REACH, np.float32))
     gathered = lighting.gathered(light, blocked, clearance, _AMBIENT_REACH, _ambient(scene), surface.normals)
     if scene.sun is not None:
-        gathered[:, :3] += _sunshine(scene, origins, surface.normals)[:, None] * _SUN
+        gathered[:, :3] += _sunshine(scene, origins, surface.normals)[:, None] * scene.sunlight
     return lighting.smoothed(gathered, surface.points, surface.normals, surface.part, depth, *size)
 
 
 def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray, " r"]:
-    """How squarely the sun meets every point: 0 unless the ray towards it leaves through a window."""
+    """Return the cosine between normal and sun; 0 unless the ray towards the sun leaves through a window."""
     sun = np.asarray(scene.sun, np.float32)
     cosine = normals @ sun
     facing = np.flatnonzero(cosine > 0)
@@ -209,7 +213,7 @@ def _sunshine(scene: Scene, origins: ndarray, normals: ndarray) -> Float[ndarray
 
 
 def _ambient(scene: Scene) -> Float[ndarray, " 3"]:
-    """Light that has bounced about: the flux of all lamps over the surface of the room, a good half absorbed."""
+    """Estimate the indirect light: the flux of all lamps over the surface of the room, half of it absorbed."""
     width, depth, height = scene.size
     surface = 2 * (width * depth + width * height + depth * height)
     total = np.full(3, 0.06)
@@ -217,12 +221,12 @@ def _ambient(scene: Scene) -> Float[ndarray, " 3"]:
         across, up = np.linalg.norm(lamp[7:10]), np.linalg.norm(lamp[10:13])
         flux = 4 * np.pi if across == 0 else 4 * np.pi * across * up
         total += flux * lamp[4:7] / surface
-    warm = np.array([1.04, 1.0, 0.95])  # walls and floors swallow blue
-    return (0.5 * total * warm).astype(np.float32)
+    warm = np.array([1.04, 1.0, 0.95])  # walls and floors absorb blue
+    return (scene.ambient * total * warm).astype(np.float32)
 
 
 def _developed(radiance: Float[ndarray, "h w 3"], random: Generator) -> UInt8[ndarray, "h w 3"]:
-    """What a camera makes of the light: white balance, exposure, tone curve, noise."""
+    """Develop the image: white balance, exposure, tone curve, noise."""
     height, width, _ = radiance.shape
     mean = radiance.reshape(-1, 3).mean(0)
     balance = (mean.mean() / np.maximum(mean, 1e-4)) ** random.uniform(0.3, 0.75) * (1 + random.normal(0, 0.02, 3))

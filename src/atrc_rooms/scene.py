@@ -1,4 +1,4 @@
-"""A furnished room as arrays that rays can be shot at."""
+"""A furnished room as arrays, for ray tracing."""
 
 # n vertices, m triangles, p parts, i instances, r rays
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy import ndarray
 
 from atrc_rooms import materials
 from atrc_rooms.layout import Plan
-from atrc_rooms.meshes import rotation
+from atrc_rooms.meshes import Number, rotation
 from atrc_rooms.profiles import BODY_PARTS
 from atrc_rooms.things import Thing
 
 
 class Hits(NamedTuple):
-    """Where rays first meet the room; `triangle` is -1 where they meet nothing."""
+    """First hits of rays; `triangle` is -1 for a miss."""
 
     triangle: Int[ndarray, " r"]
     u: Float[ndarray, " r"]
@@ -30,7 +30,7 @@ class Hits(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """Triangles of all things, and what they belong to.
+    """Triangles of all things, with their parts and instances.
 
     Attributes:
         corners: Vertex indices of every triangle.
@@ -42,6 +42,8 @@ class Scene:
         lights: One row a light: its middle, its radius, colour times power, then the two half edges of
             a pane (zero for a ball).
         sun: Direction towards the sun, if it shines in.
+        sunlight: Its colour times power.
+        ambient: Share of the light that bounces off surfaces.
     """
 
     vertices: Float[ndarray, "n 3"]
@@ -57,27 +59,29 @@ class Scene:
     sun: tuple[float, float, float] | None
     size: tuple[float, float, float]
     tracer: EmbreeScene
+    sunlight: Float[ndarray, " 3"]
+    ambient: Number = 0.5
 
     def trace(self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"]) -> Hits:
-        """First hits of rays with unit directions."""
+        """Return the first hits of rays with unit directions."""
         hit = self.tracer.run(origins, directions, output=1)
         return Hits(hit["primID"], hit["u"], hit["v"], hit["tfar"])
 
     def blocked(
         self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, " r"]
     ) -> Bool[ndarray, " r"]:
-        """Whether anything lies on rays nearer than their reach [m]."""
+        """Return whether rays hit anything nearer than their reach [m]."""
         return self.tracer.run(origins, directions, reach, query="OCCLUDED") != -1
 
     def clearance(
         self, origins: Float[ndarray, "r 3"], directions: Float[ndarray, "r 3"], reach: Float[ndarray, " r"]
     ) -> Float[ndarray, " r"]:
-        """Distance to the first hit, at most the reach [m]."""
+        """Return the distance to the first hit, at most the reach [m]."""
         return self.tracer.run(origins, directions, reach, query="DISTANCE")
 
 
 def build(plan: Plan) -> Scene:
-    """All things of a plan as one scene."""
+    """Build the scene of all things of a plan."""
     parts = [(i, part) for i, thing in enumerate(plan.things) for part in thing.parts]
     counts = [len(part.mesh.vertices) for _, part in parts]
     starts = np.concatenate([[0], np.cumsum(counts[:-1])])
@@ -100,6 +104,7 @@ def build(plan: Plan) -> Scene:
         sun=plan.sun,
         size=plan.size,
         tracer=tracer,
+        sunlight=np.array([3.4, 3.0, 2.4], np.float32),
     )
 
 

@@ -1,4 +1,4 @@
-"""What people sit and lie on. Every function builds one thing; lengths in [m], fronts towards +y."""
+"""Chairs, sofas and beds. Every function builds one thing; lengths in [m], fronts towards +y."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def sofa(style: Style, places: int) -> Thing:
 
 
 def bed(style: Style, double: bool) -> Thing:
-    """Bed with its head at the wall: frame, mattress, blanket hanging over, pillows come as things."""
+    """Bed with its head at the wall: frame, mattress and blanket; pillows are things of their own."""
     random, thing = style.random, Thing("bed")
     width = random.uniform(1.4, 1.8) if double else random.uniform(0.9, 1.05)
     length, low, high = 2.05, random.uniform(0.24, 0.32), random.uniform(0.46, 0.56)

@@ -1,4 +1,4 @@
-"""Surfaces under rays, compiled: their normals, their colours, and the light that they send to the eye."""
+"""Normals, colours and outgoing light of surfaces, compiled."""
 
 # r rays or samples, h w image, l lights
 from __future__ import annotations
@@ -12,13 +12,13 @@ from atrc_rooms import textures
 from atrc_rooms.jit import jit
 from atrc_rooms.materials import GLOW
 
-_BRIGHTEST = 6.0  # lamps are cut off here, so that the rim of one is not jagged
+_BRIGHTEST = 6.0  # lamps are clipped here, so that their outlines are smooth
 
 
 @jit
 @no_type_check
 def surfaces(triangle, u, v, rays, vertices, normals, corners):
-    """Unit normals that face the viewer, interpolated over each triangle."""
+    """Return unit normals that face the viewer, interpolated over each triangle."""
     out = np.empty((len(triangle), 3), np.float32)
     for i in range(len(triangle)):
         t = triangle[i]
@@ -34,10 +34,10 @@ def surfaces(triangle, u, v, rays, vertices, normals, corners):
         gx, gy, gz = _across(vertices, a, b, c)
         if gx * x + gy * y + gz * z < 0:
             gx, gy, gz = -gx, -gy, -gz
-        if gx * dx + gy * dy + gz * dz > 0:  # seen from behind: thin sheets have two sides
+        if gx * dx + gy * dy + gz * dz > 0:  # a back face: thin sheets have two sides
             x, y, z = -x, -y, -z
         facing = x * dx + y * dy + z * dz
-        if facing > -0.03:  # smoothed over the rim of a round thing
+        if facing > -0.03:  # at the outline of a round thing
             x, y, z = x - (facing + 0.03) * dx, y - (facing + 0.03) * dy, z - (facing + 0.03) * dz
         length = math.sqrt(x * x + y * y + z * z) + 1e-12
         out[i, 0], out[i, 1], out[i, 2] = x / length, y / length, z / length
@@ -47,7 +47,7 @@ def surfaces(triangle, u, v, rays, vertices, normals, corners):
 @jit
 @no_type_check
 def _across(points, a, b, c):
-    """Normal of a triangle, as long as twice its area."""
+    """Return the normal of a triangle, as long as twice its area."""
     ex, ey, ez = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
     fx, fy, fz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
     return ey * fz - ez * fy, ez * fx - ex * fz, ex * fy - ey * fx
@@ -56,7 +56,7 @@ def _across(points, a, b, c):
 @jit
 @no_type_check
 def _colour(t, u, v, texture, corners, materials, p):
-    """Albedo of a part at a point of a triangle."""
+    """Return the albedo of a part at a point of a triangle."""
     a, b, c = corners[t, 0], corners[t, 1], corners[t, 2]
     w = 1 - u - v
     x = w * texture[a, 0] + u * texture[b, 0] + v * texture[c, 0]
@@ -69,7 +69,7 @@ def _colour(t, u, v, texture, corners, materials, p):
 @jit
 @no_type_check
 def colours(triangle, u, v, texture, corners, part, materials):
-    """Albedo and part of every hit; black and part -1 where there is none."""
+    """Return albedo and part of every hit; black and -1 for a miss."""
     colour = np.zeros((len(triangle), 3), np.float32)
     parts = np.full(len(triangle), -1, np.int32)
     for i in range(len(triangle)):
@@ -84,7 +84,7 @@ def colours(triangle, u, v, texture, corners, part, materials):
 @jit
 @no_type_check
 def uneven(parts, normals, height, width):
-    """Pixels with another surface within one pixel: those that need more than one ray."""
+    """Return the pixels with another surface next to them, which need more than one ray."""
     out = np.zeros(height * width, np.bool_)
     for row in range(height):
         for column in range(width):
@@ -105,7 +105,7 @@ def uneven(parts, normals, height, width):
 def even_pixels(
     skip, triangle, light, eye, axes, scale, shifts, vertices, texture, corners, part, materials, height, width
 ):
-    """Light that pixels within one surface send to the eye: its texture is sampled, no further ray is shot."""
+    """Return the outgoing light of pixels within one surface: its texture is sampled without tracing more rays."""
     out = np.zeros((height * width, 3), np.float32)
     for i in range(height * width):
         t = triangle[i]
@@ -151,10 +151,10 @@ def even_pixels(
 @jit
 @no_type_check
 def lit(pixels, colour, parts, normals, points, light, around, materials, height, width):
-    """Light that one sample of each of some pixels sends to the eye.
+    """Return the outgoing light of one sample for each of some pixels.
 
-    A sample is lit like the one of the nine pixels about it whose surface is most like its own; `around` is
-    the part, normal and point of every pixel.
+    A sample takes the light of the most similar surface among its pixel and the eight around it; `around` is the
+    part, normal and point of every pixel.
     """
     pixel_parts, pixel_normals, pixel_points = around
     out = np.empty((len(pixels), 3), np.float32)

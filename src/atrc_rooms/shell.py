@@ -1,4 +1,4 @@
-"""The shell of a room: walls, floor, ceiling, doors, windows and what hangs from the ceiling."""
+"""The shell of a room: walls, floor, ceiling, doors, windows and ceiling lamps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WALLS = np.arange(4)
 
 
 def shell(plan: Plan, style: Style) -> list[int]:
-    """Walls, floor, ceiling, the door, the windows and the lamp; returns the walls in random order."""
+    """Add walls, floor, ceiling, doors, windows and lamps; return the walls in random order."""
     random, (width, depth, height) = plan.random, plan.size
     paper, accent, skirting = style.wall(), style.wall(), style.white()
     different = int(random.integers(4)) if random.random() < 0.25 else None
@@ -50,7 +50,7 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
         if not plan.at_wall(glass, wall, along, z=sill, gap=0.0, front=0.0):
             continue
         if daylight > 0.6 and random.random() < 0.6:
-            plan.sun = _sun(random, wall)
+            plan.sun = sun_through(random, wall)
         if random.random() < 0.55:
             drapes = fixtures.curtains(style, width, min(sill + height + 0.15, plan.size[2] - 0.05))
             plan.stand(drapes, wall, along)
@@ -64,12 +64,12 @@ def _windows(plan: Plan, style: Style, walls: list[int]) -> None:
         if sill > 0.6 and random.random() < 0.35:
             pot = plants.plant(style, random.uniform(0.22, 0.35))
             plan.try_put(
-                plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), besides=(glass,)
+                plan.stand(pot, wall, along + random.uniform(-0.3, 0.3) * width, 0.12, sill - 0.045), touching=(glass,)
             )
 
 
-def _sun(random: Generator, wall: int) -> tuple[float, float, float]:
-    """Direction of a sun that shines through the windows of a wall."""
+def sun_through(random: Generator, wall: int) -> tuple[float, float, float]:
+    """Draw the direction towards a sun that shines through the windows of a wall."""
     azimuth = np.radians(90 * wall - 90 + random.uniform(-50, 50))
     rise = np.radians(random.uniform(18, 48))
     return float(np.cos(rise) * np.cos(azimuth)), float(np.cos(rise) * np.sin(azimuth)), float(np.sin(rise))

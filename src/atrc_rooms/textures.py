@@ -7,15 +7,19 @@ from typing import no_type_check
 
 from atrc_rooms.jit import jit
 
-# The order of `materials.TEXTURES`.
+TEXTURES = (
+    "plain", "wood", "planks", "tiles", "plaster", "weave", "stripes", "carpet", "bricks", "painting",
+    "screen", "marble", "checks", "wallpaper", "outside", "leaf", "rug", "spines", "paper", "mirror",
+    "mottled",
+)  # fmt: skip
 PLAIN, WOOD, PLANKS, TILES, PLASTER, WEAVE, STRIPES, CARPET, BRICKS, PAINTING = range(10)
-SCREEN, MARBLE, CHECKS, WALLPAPER, OUTSIDE, LEAF, RUG, SPINES, PAPER, MIRROR = range(10, 20)
+SCREEN, MARBLE, CHECKS, WALLPAPER, OUTSIDE, LEAF, RUG, SPINES, PAPER, MIRROR, MOTTLED = range(10, 21)
 
 
 @jit
 @no_type_check
 def hashed(i, j, k):
-    """Uniform number in 0..1 that belongs to three integers."""
+    """Hash three integers to a uniform number in 0..1."""
     h = (i * 374761393 + j * 668265263 + k * 2147483647 + 1013904223) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
     h = ((h ^ (h >> 16)) * 2246822519) & 0xFFFFFFFF
@@ -25,7 +29,7 @@ def hashed(i, j, k):
 @jit
 @no_type_check
 def noise(x, y, k):
-    """Smooth noise in 0..1 with bumps about one unit wide."""
+    """Return smooth noise in 0..1 with bumps about one unit wide."""
     i, j = math.floor(x), math.floor(y)
     u, v = x - i, y - j
     u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
@@ -38,7 +42,7 @@ def noise(x, y, k):
 @jit
 @no_type_check
 def _grain(x, y, scale, k):
-    """Share of dark grain of a board that runs along x."""
+    """Return the share of dark grain of a board along x."""
     warp = noise(x * 1.3, y / scale * 0.7, k)
     rings = y / scale + 2.2 * warp
     ring = abs(2 * (rings - math.floor(rings)) - 1)
@@ -49,7 +53,7 @@ def _grain(x, y, scale, k):
 @jit
 @no_type_check
 def _planks(x, y, width, k):
-    """Floor boards along x: share of the second colour."""
+    """Return the share of the second colour of floor boards along x."""
     row = math.floor(y / width)
     length = width * 8
     shift = hashed(int(row), 7, k) * length
@@ -75,7 +79,7 @@ def _tiles(x, y, scale, k):
 @jit
 @no_type_check
 def _bricks(x, y, width, k):
-    """-1 in the mortar, else the tone of the brick."""
+    """Return the tone of a brick, or -1 in the mortar."""
     high = width * 0.34
     row = math.floor(y / high)
     shifted = x / width + 0.5 * (row % 2)
@@ -89,7 +93,7 @@ def _bricks(x, y, width, k):
 @jit
 @no_type_check
 def _hue(h):
-    """Muted colour of a hue in 0..1."""
+    """Return a muted colour of a hue in 0..1."""
     red = 0.56 + 0.24 * math.cos(6.2832 * h)
     green = 0.5 + 0.2 * math.cos(6.2832 * (h - 0.3))
     blue = 0.46 + 0.24 * math.cos(6.2832 * (h - 0.6))
@@ -99,7 +103,7 @@ def _hue(h):
 @jit
 @no_type_check
 def _painting(u, v, k):
-    """Picture over -1..1: a landscape, an abstract of fields, circles, or a still portrait."""
+    """Paint an image over -1..1: a landscape, fields of colour, circles, or a portrait."""
     kind = int(hashed(k, 1, 5) * 5)
     hue = hashed(k, 2, 5)
     stroke = 0.8 + 0.4 * noise(u * 14, v * 9, k)
@@ -136,7 +140,7 @@ def _painting(u, v, k):
 @jit
 @no_type_check
 def _screen(u, v, k):
-    """What runs on a screen over -1..1: windows with lines of text, or a film."""
+    """Paint a screen over -1..1: a window with lines of text, or an image."""
     if hashed(k, 1, 6) < 0.5:
         r, g, b = _painting(u, v, k + 7)
         return r, g, b
@@ -158,7 +162,7 @@ def _screen(u, v, k):
 @jit
 @no_type_check
 def _outside(u, v, k):
-    """View from a window over -1..1: sky over trees or over houses."""
+    """Paint the view from a window over -1..1: sky over trees or over houses."""
     cloud = noise(u * 2 + 9, v * 4, k) * noise(u * 5, v * 8, k + 1)
     r, g, b = 0.62 + 0.5 * cloud, 0.75 + 0.35 * cloud, 0.95
     if hashed(k, 1, 7) < 0.6:
@@ -181,7 +185,7 @@ def _outside(u, v, k):
 @jit
 @no_type_check
 def _rug(u, v, x, y, scale, k):
-    """Share of the second colour of a rug with a border; u, v in -1..1, x, y in [m]."""
+    """Return the share of the second colour of a rug with a border; u, v in -1..1, x, y in [m]."""
     edge = max(abs(u), abs(v))
     kind = int(hashed(k, 1, 8) * 4)
     if 0.8 < edge < 0.88:
@@ -200,7 +204,7 @@ def _rug(u, v, x, y, scale, k):
 @jit
 @no_type_check
 def _share(texture, x, y, scale, k, u, v):
-    """Share of the second colour for textures that mix two."""
+    """Return the share of the second colour of textures that mix two."""
     if texture == WOOD:
         return _grain(x, y, scale, k)
     if texture == PLANKS:
@@ -243,15 +247,19 @@ def _share(texture, x, y, scale, k, u, v):
         return 0.75 if 0.16 < s < 0.22 or (-0.3 < s < -0.1 and hashed(k, 1, 11) < 0.5) else 0.0
     if texture == PAPER:
         return 0.5 * noise(x * 40, y * 40, k) + 0.15 * math.sin(x * 500)
+    if texture == MOTTLED:
+        x, y = x / scale, y / scale
+        rough = 0.55 * noise(x, y, k) + 0.3 * noise(2.7 * x, 2.7 * y, k + 1) + 0.15 * noise(7 * x, 7 * y, k + 2)
+        return min(max(3 * rough - 1, 0.0), 1.0)
     return 0.0
 
 
 @jit
 @no_type_check
 def albedo(materials, p, x, y, z, nx, ny, nz):
-    """Colour of a material at a point with a normal, both in the material's frame.
+    """Return the colour of a material at a point with a normal, both in the material's frame.
 
-    The texture is projected along the axis that the normal is nearest to, so boxes need no unfolding.
+    The texture is projected along the axis nearest to the normal.
     """
     texture, k = int(materials[p, 0]), int(materials[p, 12])
     ax, ay, az = abs(nx), abs(ny), abs(nz)

@@ -1,6 +1,6 @@
-"""A thing: parts of meshes with materials in a frame of its own, and where it stands in the room.
+"""Things: meshes with materials in a frame of their own, and a pose in the room.
 
-Frame of a thing: x to the right of one who looks along its front y, z up; it stands on z = 0.
+The frame of a thing: y towards its front, x to the right when looking along y, z up; it stands on z = 0.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 class Top(NamedTuple):
-    """A level rectangle that small things can stand on, in the frame of its thing."""
+    """A level rectangle for small things, in the frame of its thing."""
 
     x: Number
     y: Number
@@ -43,7 +43,7 @@ class Top(NamedTuple):
 
 
 class Seat(NamedTuple):
-    """Where a person can sit, facing the thing's front turned by `yaw` [deg]."""
+    """A place for a person to sit, facing the front of the thing turned by `yaw` [deg]."""
 
     x: Number
     y: Number
@@ -52,7 +52,7 @@ class Seat(NamedTuple):
 
 
 class Glow(NamedTuple):
-    """Lamp of the thing: a small ball of light."""
+    """A small ball of light."""
 
     x: Number
     y: Number
@@ -63,7 +63,7 @@ class Glow(NamedTuple):
 
 
 class Pane(NamedTuple):
-    """Rectangle that lets daylight in, upright in the frame of its thing and facing +y."""
+    """An upright rectangle that emits daylight towards +y."""
 
     x: Number
     y: Number
@@ -102,12 +102,12 @@ class Thing:
         if material.texture == "wood":
             texture = texture[:, np.argsort(-np.ptp(texture, axis=0), kind="stable")]
         if material.texture in ("wood", "marble", "planks"):
-            # No two boards are cut from the same place of the tree.
+            # Every part shows another piece of the texture.
             texture = texture + 1.7 * len(self.parts)
         self.parts.append(Part(mesh.moved(at, yaw, pitch, roll), texture, material, body))
 
     def bounds(self) -> Float[ndarray, "2 3"]:
-        """Lowest and highest corner in the thing's own frame."""
+        """Return the lowest and the highest corner in the frame of the thing."""
         if self._bounds is None or self._bounds[0] != len(self.parts):
             lows = [part.mesh.vertices.min(0) for part in self.parts]
             highs = [part.mesh.vertices.max(0) for part in self.parts]
@@ -115,5 +115,5 @@ class Thing:
         return self._bounds[1]
 
     def to_room(self, points: Float[ndarray, "n 3"]) -> Float[ndarray, "n 3"]:
-        """Points of the thing's frame -> points of the room."""
+        """Transform points of the thing's frame to the room."""
         return points @ rotation(self.yaw).T + np.asarray(self.at)

@@ -1,4 +1,4 @@
-"""Writing rooms in the layouts of the real data sets: `indoor` as NYUD_MT, `people` as PASCAL_MT."""
+"""Write data sets of rooms in the layouts of NYUD_MT and PASCAL_MT."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from atrc_rooms.files import nyud_files, pascal_files
 from atrc_rooms.profiles import CLASSES, PROFILES, RoomsError
 
 VERSION = 1
-FILES = {"indoor": nyud_files, "people": pascal_files}
-LISTS = {"indoor": "gt_sets", "people": "ImageSets/Context"}
+FILES = {profile: pascal_files if "sal" in tasks else nyud_files for profile, tasks in PROFILES.items()}
+LISTS = {profile: "ImageSets/Context" if "sal" in tasks else "gt_sets" for profile, tasks in PROFILES.items()}
 SPLITS = ("train", "val")  # a scene's seed is (seed, index of its split, index of the image)
 
 Job = tuple[str, int, int]  # id, index of the split, index of the image
@@ -29,11 +29,11 @@ Job = tuple[str, int, int]  # id, index of the split, index of the image
 
 @dataclass(frozen=True)
 class RoomsReport:
-    """What `write_rooms` did.
+    """The result of `write_rooms`.
 
     Attributes:
         written: Images rendered and written.
-        skipped: Images that were there already.
+        skipped: Images that existed.
         seconds: Time taken.
     """
 
@@ -57,10 +57,10 @@ def write_rooms(
     workers: int | None = None,
     progress: bool = True,
 ) -> RoomsReport:
-    """Render a data set; a set that was interrupted, or is to grow, gets the images that it lacks.
+    """Render a data set; only missing images are rendered.
 
-    The same seed gives the same bytes whatever the number of workers, and an image does not depend on how many
-    there are. The split lists are written last: what is not finished is no data set yet.
+    The bytes of an image depend on the seed only, not on the number of workers or images. The split lists are written
+    last, so an unfinished folder is not a data set yet.
 
     Args:
         root: The folder.
@@ -69,7 +69,7 @@ def write_rooms(
         val: Validation images, of other rooms.
         size: Height and width [px].
         seed: Fixes every scene.
-        workers: Processes; one per core by default.
+        workers: Processes; one for each core by default.
         progress: Show a progress bar.
 
     Raises:
@@ -128,13 +128,13 @@ def _settings(profile: str, size: tuple[int, int], seed: int) -> dict[str, objec
 
 
 def _claim(root: Path, settings: dict[str, object]) -> None:
-    """Say in an empty folder what it will hold, or check what another one says."""
+    """Write the settings into a new folder, or check those of an existing one."""
     path = root / "rooms.json"
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
         if any(entry.suffix != ".partial" for entry in root.iterdir()):
             raise RoomsError(f"{root}: holds other files; give a new or empty folder")
-        _write_json(path, settings)  # without "splits", which come when all is done
+        _write_json(path, settings)  # "splits" are added at the end
         return
     try:
         found = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -171,7 +171,7 @@ def _in_processes(arguments: tuple[Iterable[object], ...], workers: int) -> Iter
 
 
 def _end_with_parent() -> None:
-    """Let this process end when its parent is killed; else it would wait for work for ever."""
+    """End this process when its parent is killed; it would wait for work forever."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
@@ -183,7 +183,7 @@ def _end_with_parent() -> None:
 
 
 def _render(root: Path, profile: str, size: tuple[int, int], seed: int, job: Job) -> None:
-    from atrc_rooms.render import render_room  # brings in the ray tracer, which a full set does not need
+    from atrc_rooms.render import render_room  # imports the ray tracer, which a complete data set does not need
 
     id, split, index = job
     view = render_room(profile, (seed, split, index), size)
@@ -192,7 +192,7 @@ def _render(root: Path, profile: str, size: tuple[int, int], seed: int, job: Job
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write atomically, so that a kill leaves no half-written file under its name; the next run replaces the rest."""
+    """Write atomically: after a kill no file is incomplete, and the next run replaces temporary files."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(content)

@@ -3,7 +3,9 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -179,19 +181,53 @@ def test_training_then_evaluating_gives_the_same_numbers_and_delta_m_against_its
     assert scored["protocol"]["layout"].startswith("NYUD_MT")
 
 
-def test_boundaries_scores_a_folder_against_itself(tmp_path, capsys):
-    import numpy as np
-
+@pytest.fixture
+def boundary_folders(tmp_path):
     maps = np.zeros((40, 50), np.uint8)
     maps[20] = 255
     for name in ("p", "t"):
         (tmp_path / name).mkdir()
         Image.fromarray(maps).save(tmp_path / name / "x.png")
-    main(["boundaries", str(tmp_path / "p"), str(tmp_path / "t"), "--plot", str(tmp_path / "pr.png"), "--json", "-"])
-    scores = json.loads(capsys.readouterr().out)
+    return str(tmp_path / "p"), str(tmp_path / "t")
+
+
+def test_boundaries_scores_a_folder_against_itself_and_writes_all_that_is_asked_for(tmp_path, boundary_folders, capsys):
+    theirs, worst, eval_folder = (str(tmp_path / name) for name in ("theirs.json", "worst.png", "eval"))
+    main(["boundaries", *boundary_folders, "--protocol", "bsds", "--json", theirs])
+    assert "odsF 1.0000 at 0.010, OIS-F 1.0000, AP 0.0000 (1 image; bsds, max_dist 0.0075)" in capsys.readouterr().err
+    Path(theirs).write_text(Path(theirs).read_text().replace('"name": "p"', '"name": "theirs"'))
+    outputs = ["--csv", str(tmp_path / "images.csv"), "--worst", worst, "--write-bsds", eval_folder, "--human"]
+    plot = ["--plot", str(tmp_path / "pr.svg"), "--compare", f"[{theirs}]"]
+    main(["boundaries", *boundary_folders, "--max-dist", "0.011", *plot, *outputs, "--json", "-"])
+    printed = capsys.readouterr()
+    scores = json.loads(printed.out)
     assert scores["ods_f"] > 0.9
-    with Image.open(tmp_path / "pr.png") as plot:
-        assert plot.size[0] > 100
+    assert (scores["protocol"]["name"], scores["protocol"]["max_dist"], scores["images"]) == ("seism", 0.011, 1)
+    assert "warning: theirs was scored as bsds, max_dist 0.0075" in printed.err
+    assert (tmp_path / "images.csv").read_text().count("\n") == 2
+    assert len(list((tmp_path / "eval").iterdir())) == 4
+    assert all(name in (tmp_path / "pr.svg").read_text() for name in ("theirs: ODS 1.000", "people (BSDS500)"))
+    with Image.open(worst) as sheet:
+        assert sheet.size[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "protocol 'seism' has no tolerance of its own: give max_dist, 0.011 for NYUD-v2"),
+        (["--protocol", "bsds", "--plot", "pr.jpg"], "pr.jpg: a figure is .png, .svg or .pdf"),
+        (["--protocol", "bsds", "--compare", "{}.json"], "{}.json: not written by atrc boundaries --json"),
+        (["--protocol", "bsds", "--compare", "none.json"], "none.json: No such file"),
+    ],
+)
+def test_boundaries_refuses_what_it_cannot_use_before_it_scores(
+    boundary_folders, options, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "{}.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        main(["boundaries", *boundary_folders, *options])
+    assert message in capsys.readouterr().err
 
 
 def test_the_module_runs_and_help_is_quick_to_import():
@@ -216,7 +252,7 @@ def test_options_have_dashes_and_underscores_are_accepted(capsys):
 
 def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path, monkeypatch):
     results = {"depth": Result("RMSE", 0.5, "m", False, 0.0)}
-    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, *, search, resume: results)
+    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, **_: results)
     for rank in (0, 1):
         monkeypatch.setattr(rank_zero_only, "rank", rank)
         for command in ("train", "search"):

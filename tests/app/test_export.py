@@ -16,6 +16,7 @@ from torch import nn
 from atrc import sharing
 from atrc.app.cli import main
 from atrc.app.export import Difference, compare, difference, require_equal, trials
+from atrc.distillation import DISTILLATIONS
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
@@ -103,7 +104,7 @@ def test_it_predicts_at_other_sizes_and_batches_in_the_units_of_the_tasks(mixed)
     assert 0 <= found["edge"].min() <= found["edge"].max() <= 1
 
 
-def test_the_file_tells_what_goes_in_and_what_comes_out(mixed):
+def test_the_metadata_describe_the_inputs_and_outputs(mixed):
     network, path, _ = mixed
     about = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
     assert about["input"] == "image: float32 (batch, 3, height, width), 33 or more; RGB from 0 to 1"
@@ -159,7 +160,7 @@ def test_logits_and_weights_in_a_second_file(small, tmp_path, monkeypatch, capsy
         torch.testing.assert_close(found, network(image).predictions["semseg"], rtol=1e-4, atol=1e-5)
 
 
-def test_one_that_differs_is_not_written_and_what_was_there_stays(small, tmp_path, monkeypatch, capsys):
+def test_a_file_that_differs_is_not_written_and_the_old_one_stays(small, tmp_path, monkeypatch, capsys):
     def wrong(deployed, size):
         wrong = copy.deepcopy(deployed)
         wrong.network.final["semseg"].weight.data.neg_()
@@ -192,7 +193,7 @@ def test_differences_by_hand():
         difference(Depth(), metres, torch.ones(1, 1, 1))
 
 
-def test_the_worst_of_all_images_counts_even_if_it_is_not_a_number(small):
+def test_the_largest_difference_counts_even_if_it_is_nan(small):
     network, _ = small
     answers = iter([torch.zeros(1, 40, 56, dtype=torch.long), torch.ones(1, 40, 56, dtype=torch.long)])
     image = torch.rand(1, 3, 40, 56)
@@ -212,7 +213,7 @@ def test_a_runtime_that_fails_at_a_size_is_named(small):
         compare(small[0], fails, [torch.rand(2, 3, 40, 56)])
 
 
-def test_the_trials_are_a_photograph_and_its_mirror_image(tmp_path):
+def test_the_trials_are_an_image_and_its_mirror_image(tmp_path):
     Image.fromarray(np.arange(3 * 80 * 90, dtype=np.uint8).reshape(80, 90, 3)).save(tmp_path / "x.png")
     alone, both = trials((96, 128), None, str(tmp_path / "x.png"))
     assert alone.shape == (1, 3, 96, 128)
@@ -242,7 +243,7 @@ def test_a_missing_package_is_named_with_its_extra(small, tmp_path, monkeypatch)
         export_network(small[0], tmp_path / "x.onnx")
 
 
-def test_a_search_is_told_to_train_what_it_found(tmp_path, monkeypatch, capsys):
+def test_a_supergraph_is_refused_with_what_to_train(tmp_path, monkeypatch, capsys):
     supergraph = build_supergraph(NetworkConfig(SMALL), TASKS, "contexts")
     monkeypatch.setattr("atrc.app.export.load", lambda model: supergraph)
     with pytest.raises(SystemExit):
@@ -257,22 +258,37 @@ def test_a_folder_that_cannot_be_written_is_named(small, tmp_path, capsys):
     assert "file/x.pt2: cannot be written (Not a directory); choose another place" in capsys.readouterr().err
 
 
-def test_what_exports_at_one_size_only_says_so():
+def test_a_network_for_one_size_only_asks_for_the_size():
     network = build_network(NetworkConfig("swin_tiny", neck="project"), TASKS[:1])
     with pytest.raises(UserError, match=r"^WindowAttention makes constants of the image size; .*--size"):
         trace(Deployed(network), None)
 
 
-# Quick ones first; the exporter's own work on a graph takes seconds.
-SYSTEMS = {
-    "cross_stitch": NetworkConfig(SMALL, neck="project", distillation="cross_stitch"),
-    "nddr": NetworkConfig(SMALL, neck="project", distillation="nddr"),
-    "pad_net_c": NetworkConfig(SMALL, neck="project", distillation="pad_net_c"),
+# `mixed` has all contexts and a convolutional backbone; these are the other kinds. tests/distillation captures the
+# graph of every distillation module, and tests/backbones that of every backbone.
+KINDS = {
+    "mixture": NetworkConfig(SMALL, neck="project", distillation="atrc_static"),
+    "levels": NetworkConfig("timm:test_efficientnet", neck="fpm", distil_at="all", distillation="gated_messages"),
+    "transformer": NetworkConfig("timm:test_vit", neck="project"),
 }
-SLOW = {
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_system_of_every_kind_exports(kind, tmp_path):
+    network = lived_in(build_network(KINDS[kind], TASKS if kind == "levels" else TASKS[:1]))
+    program = trace(Deployed(network), None)
+    predict = program.module()
+    if kind == "transformer":
+        FORMATS[".onnx"].write(program, tmp_path / "x.onnx", describe(network, None))
+        predict = FORMATS[".onnx"].open(tmp_path / "x.onnx")
+    require_equal(compare(network, predict, trials((64, 96), None, None)))
+
+
+SYSTEMS = {
     **{
-        name: NetworkConfig(SMALL, distillation=name)
-        for name in ("none", "pad_net_b", "psd", "pap", "atrc_static", "atrc_dynamic")
+        name: NetworkConfig(SMALL, neck="project", distillation=name)
+        for name in DISTILLATIONS
+        if name != "gated_messages"  # for levels
     },
     **{
         context: NetworkConfig(SMALL, distillation="atrc", genotype=context)
@@ -286,28 +302,26 @@ SLOW = {
     "resnet50-skip": NetworkConfig("resnet50", neck="skip"),
     "convnext_tiny": NetworkConfig("convnext_tiny", neck="project"),
     "dinov2_small": NetworkConfig("dinov2_small", neck="project"),
+    "swin_tiny": NetworkConfig("swin_tiny", neck="project"),
+    "dinov3_small": NetworkConfig("dinov3_small", neck="project"),
 }
-FIXED = {name: NetworkConfig(name, neck="project") for name in ("swin_tiny", "dinov3_small")}
+ONE_SIZE = ("swin_tiny", "dinov3_small")
 REFUSED = ("resnet50-aspp", "resnet50-skip", "dinov2_small", "swin_tiny")
-CASES = [
-    *[pytest.param(config, None, id=name) for name, config in SYSTEMS.items()],
-    *[pytest.param(config, None, id=name, marks=pytest.mark.slow) for name, config in SLOW.items()],
-    *[pytest.param(config, (64, 96), id=name, marks=pytest.mark.slow) for name, config in FIXED.items()],
-]
 
 
-@pytest.mark.parametrize(("config", "size"), CASES)
-def test_every_system_exports(config, size, tmp_path, request):
-    if torch.__version__.startswith("2.11.") and request.node.callspec.id in REFUSED:
+@pytest.mark.release
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_system_exports(name, tmp_path):
+    if torch.__version__.startswith("2.11.") and name in REFUSED:
         pytest.skip("refused with the oldest versions, as docs/export.md says")
-    network = lived_in(build_network(config, TASKS))
+    network, size = lived_in(build_network(SYSTEMS[name], TASKS)), (64, 96) if name in ONE_SIZE else None
     program = trace(Deployed(network), size)
     for suffix, form in FORMATS.items():
         form.write(program, tmp_path / f"x{suffix}", describe(network, size))
         require_equal(compare(network, form.open(tmp_path / f"x{suffix}"), trials((64, 96), size, None)))
 
 
-def test_the_tasks_of_the_page_are_those_there_are():
+def test_the_page_lists_every_task():
     for task in (*TASKS, SurfaceNormals(), Boundaries(), HumanParts(), Saliency()):
         assert re.search(rf"^\| `{task.name}`.* \| {re.escape(task.decoded)}", PAGE, re.M), task.name
 

@@ -95,7 +95,10 @@ def test_what_does_not_vary_has_no_correlation(capsys):
     [
         ([], "give the folders or checkpoints of runs, or --study FOLDER"),
         (["run", "--study", "study"], "give the folders or checkpoints of runs, or --study FOLDER"),
-        (["--study", "study", "--baseline", "run"], "--baseline: drops in a study are against its own single-task row"),
+        (
+            ["--study", "study", "--baseline", "run"],
+            "--baseline: drops in a study compare with its own single-task row",
+        ),
         (["run", "--rows", "[A]"], "--rows: only a study has rows"),
         (["nowhere"], "nowhere: no such checkpoint"),
     ],

@@ -19,7 +19,7 @@ from atrc.data.folder.dataset import Description
 from atrc.errors import LONGEST, UserError
 from atrc.genotype import Genotype
 from atrc.images import read_values
-from atrc.metrics.boundary.folders import read_prediction, read_truth
+from atrc.metrics.boundary.reading import read_prediction, read_truths
 from atrc.sharing.hub import load_folder
 from atrc.training.recipe.files import read_recipe
 from atrc.training.run.checkpoint import Checkpoint
@@ -87,7 +87,7 @@ def test_records_and_archives_are_no_boundaries():
     np.save(records, np.zeros((2, 2), [("a", "f4")]))
     np.savez(file, a=np.zeros((2, 2)))
     for content in (records.getvalue(), file.getvalue()):
-        refused(lambda folder: read_truth(folder / "a.npy"), a_npy=content)
+        refused(lambda folder: read_truths(folder / "a.npy"), a_npy=content)
 
 
 def test_doubles_beyond_a_float_are_read_as_infinite(tmp_path):

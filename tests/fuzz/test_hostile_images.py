@@ -16,7 +16,7 @@ from atrc.data.folder.labels import ClassLabels, DepthLabels, MaskLabels
 from atrc.data.labels import read_normals, read_rgb
 from atrc.errors import UserError
 from atrc.images import image_size, read_image, read_values
-from atrc.metrics.boundary.folders import read_prediction, read_truth
+from atrc.metrics.boundary.reading import read_prediction, read_truths
 
 # A program in PostScript, which Pillow would give to Ghostscript
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n(hostile_canary) print\nshowpage\n%%EOF\n"
@@ -94,11 +94,11 @@ pictures = mutations.rarely(mutations.of_bytes(seeds()), bombs)
 
 
 LABELS = (
-    read_rgb, read_values, read_normals, read_truth, read_prediction,
+    read_rgb, read_values, read_normals, read_truths, read_prediction,
     ClassLabels("semseg", {0: 0, 3: 1}, (255,), ("a", "b")).read,
     DepthLabels("depth", 0.001, (0.0,)).read, MaskLabels("edge", None, ()).read, MaskLabels("edge", 3.0, (255,)).read,
 )  # fmt: skip
-MAPS = (read_values, read_normals, read_truth, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
+MAPS = (read_values, read_normals, read_truths, read_prediction, DepthLabels("depth", 1.0, (0.0, float("nan"))).read)
 
 
 @mutations.few

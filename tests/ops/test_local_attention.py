@@ -7,14 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from textbook import local_context as textbook
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from atrc.contexts.local import Local
 from atrc.errors import UserError
 from atrc.ops import local_attention
 from atrc.ops import local_attention_native as native
 
+textbook = Local.attend
 SHAPES = [(1, 1), (2, 5), (1, 9), (7, 3), (13, 18), (8, 16), (17, 33)]
 
 

@@ -22,7 +22,7 @@ def attend(kernel: str) -> torch.Tensor:
     x = torch.linspace(-1, 1, 120).view(1, 2, 6, 10)
     if kernel == "local_attention":
         return local_attention(x, x, x, 3)
-    return label_attention(x[:, :, None], x[:, :, :1, :4], x[:, :, :3, :4])
+    return label_attention(x, x[:, :, 0, :4], x[:, :, 3, :4])
 
 
 @pytest.fixture(params=KERNELS)

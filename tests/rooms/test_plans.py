@@ -1,4 +1,4 @@
-"""How rooms are furnished: what stands where."""
+"""Plans of furnished rooms."""
 
 from functools import lru_cache
 
@@ -8,7 +8,8 @@ import pytest
 from atrc_rooms import meshes, people, poses
 from atrc_rooms.furnish import furnish
 from atrc_rooms.layout import Plan
-from atrc_rooms.materials import TEXTURES, Material
+from atrc_rooms.materials import Material
+from atrc_rooms.textures import TEXTURES, albedo
 from atrc_rooms.things import Seat, Thing
 
 SEEDS = range(25)
@@ -150,8 +151,6 @@ def test_a_rotation_turns_y_to_z_when_it_pitches_and_x_to_y_when_it_yaws():
 
 
 def test_every_texture_gives_a_colour():
-    from atrc_rooms.textures import albedo
-
     for texture in TEXTURES:
         rows = np.array([Material(texture, variant=3).row()], np.float32)
         for x, y, z in np.random.default_rng(0).uniform(-1, 1, (50, 3)):

@@ -163,8 +163,8 @@ def test_by_the_cost_alone_a_search_drifts_to_none():
         phase.before(step)
         if (loss := phase.regulariser(step)).requires_grad:  # not once everything is fixed
             loss.backward()
-        phase.adam.step()
-        phase.adam.zero_grad()
+        phase.alpha_optimizer.step()
+        phase.alpha_optimizer.zero_grad()
         phase.after(step)
     assert phase.genotype(40) == Genotype.uniform(NAMES, "none")
     assert phase.traces(40)["cost"] == 0 < before < 1

@@ -208,10 +208,7 @@ def test_fixing_names_the_blocks_and_probabilities_name_every_candidate():
     assert names["b/a/global"] > 0.9
 
 
-def test_schedules_reach_both_ends():
-    steps = 40
-    values = [linear((1.0, 0.05), step, steps) for step in range(steps)]
-    assert values[0] == 1.0
-    assert values[-1] == pytest.approx(0.05)
-    weights = [linear((-0.02, 0.06), step, 101) for step in range(101)]
+def test_schedules_run_over_all_steps_and_end_after_the_last():
+    assert [linear((1.0, 0.0), step, 4) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+    weights = [linear((-0.02, 0.06), step, 100) for step in range(100)]
     assert [w < -1e-12 for w in weights].index(False) == 25  # negative for the first quarter

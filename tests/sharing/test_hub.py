@@ -228,7 +228,7 @@ def test_a_card_that_somebody_wrote_stays(network, tmp_path):
         (("format",), "bert", "not a network of atrc"),
         (("version",), 2, "network of atrc .*made by a newer atrc .format 2, this reads up to 1.: update"),
         (("network",), "hrnet18", "network: expected keys and values, not 'hrnet18'"),
-        (("network", "genotype"), "/etc/passwd", "network.genotype: unknown; there are: backbone, neck"),
+        (("network", "genotype"), "/etc/passwd", "network.genotype: unknown; there are: backbone, "),
         (("network", "pretrained"), True, "network.pretrained: unknown"),
         (("network", "backbone"), "vgg", "unknown backbone 'vgg'; choose from hrnet18"),
         (("network", "backbone"), "timm:hf-hub:someone/model", "timm has no model 'hf-hub:someone/model'"),
@@ -303,8 +303,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def checkpoint(weights):
-    recipe = {"network": {"distillation": "atrc", "genotype": "gone.json", "pretrained": "gone.pth"}}
-    recipe |= {"data": {"crop": [96, 128]}, "seed": 0}
+    config = NetworkConfig(distillation="atrc", genotype="gone.json", pretrained="gone.pth")
+    recipe = {"network": dataclasses.asdict(config), "data": {"crop": [96, 128]}, "seed": 0}
     tasks = [{"kind": "semseg", "num_classes": 3, "class_names": ("a", "b", "c")}, {"kind": "depth", "bins": 5}]
     return Checkpoint(7, 1.0, "train", recipe, tasks, ROWS, None, "Rooms", weights, {})
 

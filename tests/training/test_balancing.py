@@ -15,12 +15,13 @@ from atrc.network import build_network
 from atrc.tasks import Depth, SemanticSegmentation
 from atrc.tasks.base import alone
 from atrc.training.balancing import build_balancing, require_balancing
-from atrc.training.loop import Fit, fit
+from atrc.training.loop import fit
 from atrc.training.losses import total_loss
 from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import plain, read_table
+from atrc.training.step import Stepper
 from forks import ranks, wait
 
 TASKS = SemanticSegmentation(num_classes=40, weight=2.0), Depth(weight=5.0)
@@ -62,7 +63,7 @@ def test_fixed_weights_are_the_weighed_sum_and_nothing_more(nyud_tasks):
     fixed.backward(total, losses, torch.Tensor.backward, alone)
     assert [loss.grad.item() for loss in losses.values()] == [2, 2, 2, 5]
     phase = TrainPhase(build_network(NetworkConfig(), nyud_tasks), Recipe())
-    assert len(phase.sgd.param_groups) == 1
+    assert len(phase.weight_optimizer.param_groups) == 1
     assert list(phase.traces(0)) == ["lr"]
     assert not phase.balancing.state_dict()
 
@@ -110,7 +111,7 @@ def test_the_log_variance_of_a_constant_loss_comes_to_rest_at_its_logarithm():
 def test_sgd_trains_the_log_variances_without_decay_and_clipping_leaves_them_alone(nyud_tasks):
     what = Recipe(optim=OptimConfig(balancing="uncertainty"))
     phase = TrainPhase(build_network(what.network, nyud_tasks), what)
-    decayed, learned = phase.sgd.param_groups
+    decayed, learned = phase.weight_optimizer.param_groups
     assert learned["params"] == [phase.balancing.log_variance]
     assert (decayed["weight_decay"], learned["weight_decay"], learned["momentum"]) == (5e-4, 0, 0.9)
     assert all(phase.balancing.log_variance is not parameter for parameter in phase.weights)
@@ -119,7 +120,7 @@ def test_sgd_trains_the_log_variances_without_decay_and_clipping_leaves_them_alo
 
 
 def test_a_broken_run_with_uncertainty_resumes_as_if_unbroken(tmp_path, nyud_folder, monkeypatch):
-    step = Fit._step
+    step = Stepper.take
 
     def broken(self, number, batch):
         if number == 3:
@@ -130,7 +131,7 @@ def test_a_broken_run_with_uncertainty_resumes_as_if_unbroken(tmp_path, nyud_fol
     again = recipe(tmp_path / "again", nyud_folder, "uncertainty")
     fit(whole, progress=False)
     with monkeypatch.context() as patch:
-        patch.setattr(Fit, "_step", broken)
+        patch.setattr(Stepper, "take", broken)
         with pytest.raises(KeyboardInterrupt):
             fit(again, progress=False)
     fit(again, resume=True, progress=False)

@@ -84,7 +84,7 @@ def test_a_step_stays_on_its_device_and_reads_no_number(nyud_tasks, device, sear
     if device == "meta":
         total.backward()
         assert {p.grad.device.type for p in phase.network.parameters() if p.grad is not None} == {device}
-        phase.optimizer().step()
+        phase.optimizer.step()
 
 
 def test_what_is_made_on_another_device_is_an_error(device):

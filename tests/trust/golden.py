@@ -1,4 +1,4 @@
-"""The golden loss curves of a training and a search: `python tests/trust/golden.py` writes golden.json anew.
+"""The golden loss curves of a training and a search: `python tests/trust/golden.py` writes golden.json.
 
 In float64, on drawn scenes that are stored without loss and not resized, so that neither codecs nor the rounding of
 grey levels have a say. Other processors and libraries still add in another order, and at this size, where a batch norm
@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from runs import tiny
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from atrc.training.loop import fit
 from atrc.training.run.folder import read_table
 from folders import write_nyud
+from runs import tiny
 
 KINDS = ("train", "search")
 TOLERANCES = (1e-5, 2e-3, 0.1, 0.2, 0.2)  # of every step, relative
@@ -38,6 +38,7 @@ def curves(root: Path) -> dict[str, dict[str, list[float]]]:
     found = {}
     for kind in KINDS:
         what = tiny(root / kind, data, len(TOLERANCES), precision="64", distillation="atrc", genotype="random:1")
+        what.network.backbone = "hrnet18"
         what.data.crop, what.data.scale, what.validate_every, what.deterministic = (48, 64), (1.0, 1.0), 0, True
         fit(what, search=kind == "search", progress=False)
         torch.use_deterministic_algorithms(False)  # again

@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
-from runs import same_run, tiny
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -31,6 +30,7 @@ from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import plain, read_table
 from atrc_rooms import render_room
 from forks import fork, kill, wait
+from runs import same_run, tiny
 
 ROOMS = ["--train", "6", "--val", "3", "--size", "[48,64]", "--workers", "1"]
 KILLS = {"data": 8, "search": 8, "train": 8, "evaluate": 4, "study": 6, "export": 4}

@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from runs import tiny
 
 from atrc.errors import UserError
 from atrc.tasks import Depth
 from atrc.training.loop import fit
+from runs import tiny
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """A short slice of `make test-kill`."""
 
 import pytest
+
 from kill import campaign
 
 

@@ -6,7 +6,6 @@ import signal
 import numpy as np
 import pytest
 import torch
-from runs import last, same_run, tiny
 from torch.utils.data import get_worker_info
 
 from atrc.app.evaluate import score_checkpoint
@@ -14,6 +13,7 @@ from atrc.data.nyud import NYUD
 from atrc.errors import UserError, lost_loaders
 from atrc.training.loop import fit
 from folders import write_nyud
+from runs import last, same_run, tiny
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
-from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
+from atrc.data.sample import network_input
 from atrc.errors import UserError
 from atrc.tasks import Depth
 from atrc.training import loop, nonfinite
@@ -17,6 +17,7 @@ from atrc.training.loop import fit
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Failure
 from atrc.training.run.folder import read_table
+from runs import last, same, same_run, tiny
 
 loss_of_depth = Depth.loss
 
@@ -167,6 +168,6 @@ def test_the_losses_of_a_kept_step_are_those_of_its_batch(tmp_path, nyud_folder)
     failure = Failure.load(tmp_path / "checkpoints/nonfinite.pt")
     network, losses = failure.replay()
     again = task_losses(
-        network(failure.batch["image"].float() / 255), failure.batch["truth"], failure.batch["valid"], network.tasks
+        network(network_input(failure.batch)), failure.batch["truth"], failure.batch["valid"], network.tasks
     )
     assert same({k: v.detach() for k, v in again.items()}, {k: v.detach() for k, v in losses.items()})

@@ -10,13 +10,13 @@ import time
 import pytest
 import torch
 import yaml
-from runs import last, tiny
 
 from atrc.training.loop import fit
 from atrc.training.nonfinite import Failure
 from atrc.training.run.folder import plain, read_table
 from folders import write_nyud, write_pascal
 from forks import ranks, wait
+from runs import last, tiny
 
 # Python 3.12 on forks beside threads
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import COLUMNS, KINDS, curves
-from runs import same_run, tiny
 
 from atrc.training.evaluation.evaluate import read_results
 from atrc.training.loop import fit
+from golden import COLUMNS, KINDS, curves
+from runs import same_run, tiny
 
 KEPT = json.loads((Path(__file__).parent / "golden.json").read_text())
 

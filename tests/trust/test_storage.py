@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from runs import last, same, same_run, tiny
 
 from atrc.app.cli import main
 from atrc.errors import UserError
 from atrc.training.loop import fit
-from atrc.training.run.checkpoint import read_tensors, write_tensors
+from atrc.training.run.checkpoint import write_tensors
 from atrc.training.run.folder import Table, plain
+from atrc.training.run.safe_load import safe_load
+from runs import last, same, same_run, tiny
 
 CURE = r"make room, or give a folder that can be written to, then continue with --resume from the last checkpoint"
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -90,12 +91,12 @@ def test_a_checkpoint_of_which_one_bit_or_the_last_byte_is_not_as_it_was_written
     for place in (at, at + 8001, at + 15999):
         path.write_bytes(before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :])
         with pytest.raises(UserError, match=r"not a readable checkpoint \(.*/data/0 is not as it was written; copy it"):
-            read_tensors(path)
+            safe_load(path)
     path.write_bytes(before[:-1])
     with pytest.raises(UserError, match="not a readable checkpoint"):
-        read_tensors(path)
+        safe_load(path)
     path.write_bytes(before)
-    assert same(read_tensors(path), content)
+    assert same(safe_load(path), content)
 
 
 def test_no_bit_of_the_directory_of_a_checkpoint_makes_it_read_as_something_else(tmp_path):
@@ -108,7 +109,7 @@ def test_no_bit_of_the_directory_of_a_checkpoint_makes_it_read_as_something_else
         changed[place // 8] ^= 1 << place % 8
         path.write_bytes(changed)
         with suppress(UserError):
-            assert same(read_tensors(path), content), divmod(place, 8)
+            assert same(safe_load(path), content), divmod(place, 8)
             read += 1
     assert read  # the time of the file, say
 

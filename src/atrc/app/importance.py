@@ -30,16 +30,18 @@ def show_importance(
     settings: Settings,
     out: str | None,
 ) -> list[dict[str, Any]]:
-    """Measure, print and draw the importance of runs, or of a study's rows; return it as plain values.
+    """Measure, print and draw the importance of runs, or of the rows of a study; return it as plain values.
+
+    The arguments are the options of `atrc importance`.
 
     Raises:
-        UserError: Both or neither are given, or something in them cannot be measured.
+        UserError: Both or neither are given, or one of them cannot be measured.
     """
     if bool(runs) == bool(study):
         raise UserError("give the folders or checkpoints of runs, or --study FOLDER")
     if study:
         if baseline:
-            raise UserError("--baseline: drops in a study are against its own single-task row; leave this out")
+            raise UserError("--baseline: drops in a study compare with its own single-task row; leave this out")
         measured = measure_study(Path(study), settings, rows, told=lambda line: print(line, file=sys.stderr))
         folder = Path(out) if out else Path(study) / "importance"
         for row in measured:
@@ -82,7 +84,7 @@ def _show(row: RowImportance, folder: Path, name: str) -> None:
 
 
 def print_row(row: RowImportance) -> None:
-    """Print the drops of a row: targets down, sources across; and their correlation with reliability."""
+    """Print the drops of a row, targets down and sources across, and their correlation with reliability."""
     table = row.table
     targets, sources = (list(dict.fromkeys(pair[i] for pair in table)) for i in (0, 1))
     against = "the single-task results" if row.baselines else "the network itself"
@@ -96,7 +98,7 @@ def print_row(row: RowImportance) -> None:
 
 
 def to_csv(row: RowImportance) -> str:
-    """Return a line for every block."""
+    """Return a CSV table with a line for every block."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["target", "source", "context", "mean", "std", *(["agreement"] if row.agreement else [])])

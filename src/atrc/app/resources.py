@@ -1,4 +1,4 @@
-"""`atrc resources`: what every system of the paper's tables costs, the paper's numbers beside ours."""
+"""`atrc resources`: the cost of every system in the paper's tables, next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAD = (
 
 
 def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict[str, Any]]:
-    """Measure and print the rows of studies, one table for each; return the rows as plain values."""
+    """Measure the rows of studies and print a table for each; return the rows as plain values."""
     if repeats < 0:
         raise UserError(f"repeats is {repeats}; it has to be 0 or more")
     device = str(find_device(device))

@@ -73,8 +73,8 @@ class Backbone(nn.Module, abc.ABC):
             UserError: The backbone is not made of stages.
         """
         raise UserError(
-            "this backbone is not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt, Swin and "
-            "EfficientNet are"
+            "this backbone is not made of stages, so it cannot branch or be frozen by stages; those of HRNet, ResNet, "
+            "ConvNeXt, Swin and EfficientNet are"
         )
 
 

@@ -24,12 +24,15 @@ class Local(Context):
 
     @staticmethod
     def attend(
-        query: Float[Tensor, "b d h w"], key: Float[Tensor, "b d h w"], value: Float[Tensor, "b c h w"]
+        query: Float[Tensor, "b d h w"],
+        key: Float[Tensor, "b d h w"],
+        value: Float[Tensor, "b c h w"],
+        window: int = WINDOW,
     ) -> Float[Tensor, "b c h w"]:
         """Return Eq. 4, with the neighbours of every pixel unfolded."""
         d, (h, w) = query.shape[1], query.shape[2:]
-        unfolded = (F.unfold(x, WINDOW, padding=WINDOW // 2) for x in (key, value, torch.ones_like(key[:1, :1])))
-        keys, values, exists = (x.unflatten(1, (-1, WINDOW**2)) for x in unfolded)
+        unfolded = (F.unfold(x, window, padding=window // 2) for x in (key, value, torch.ones_like(key[:1, :1])))
+        keys, values, exists = (x.unflatten(1, (-1, window**2)) for x in unfolded)
         scores = torch.einsum("bdn,bdon->bon", query.flatten(2), keys) / math.sqrt(d)
         weights = scores.masked_fill(exists[:, 0] == 0, -math.inf).softmax(1)
         return torch.einsum("bon,bcon->bcn", weights, values).unflatten(2, (h, w))

@@ -1,4 +1,4 @@
-"""MAT files of any version, and the structs that PASCAL-Part and PASCAL-Context keep in them."""
+"""The structs that PASCAL-Part and PASCAL-Context keep in MAT files."""
 
 from __future__ import annotations
 
@@ -7,56 +7,26 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int32
-from scipy.io import loadmat
 from scipy.sparse import issparse
 
-from atrc.errors import UserError, first_line, needs_extra
+from atrc.errors import UserError
+from atrc.matfile import load_variables
 
 STRANGE = "it is not a file of this data set"
 
 
 def load_variable(path: Path, name: str) -> Any:
-    """Return a variable: structs as dicts, struct and cell arrays as lists, text as str, everything else as arrays.
-
-    Axes of length 1 are dropped, as by `scipy.io.loadmat(..., simplify_cells=True)`.
+    """Return a variable, in the form of `load_variables`.
 
     Raises:
         UserError: The file cannot be read, or has no such variable.
     """
     try:
-        try:
-            with path.open("rb") as file:
-                return loadmat(file, simplify_cells=True, variable_names=[name])[name]
-        except NotImplementedError:  # version 7.3 is HDF5
-            with needs_extra("mat73", f"{path}, a MATLAB v7.3 file,"):
-                import h5py
-            with h5py.File(path) as tree:
-                return _from_hdf5(tree[name])
-    except UserError:
-        raise
+        return load_variables(path, [name])[name]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the split lists this id but its label is not there") from None
     except KeyError:
         raise UserError(f"{path}: has no variable '{name}'; {STRANGE}") from None
-    except Exception as error:  # SciPy and h5py raise many kinds on damaged files
-        raise UserError(f"{path}: not a readable MAT file ({first_line(error)}); copy it again") from None
-
-
-def _from_hdf5(node: Any) -> Any:
-    """Return a variable of version 7.3 in the form of `load_variable`."""
-    if not hasattr(node, "shape"):  # a group: a struct, or a struct array whose fields are arrays of references
-        fields = {field: _from_hdf5(value) for field, value in node.items()}
-        if not any("MATLAB_class" not in value.attrs for value in node.values()):
-            return fields
-        return [dict(zip(fields, entry, strict=True)) for entry in zip(*fields.values(), strict=True)]
-    if node.attrs.get("MATLAB_empty"):
-        return np.zeros(0)
-    values = node[()].T  # HDF5 has MATLAB's axes in reverse order
-    if values.dtype == object:
-        return [_from_hdf5(node.file[reference]) for reference in values.ravel(order="F")]
-    if node.attrs.get("MATLAB_class") == b"char":
-        return "".join(map(chr, values.ravel()))
-    return values.squeeze() if values.size > 1 else values.item()
 
 
 def entries(value: Any, where: str, path: Path) -> list[dict[str, Any]]:

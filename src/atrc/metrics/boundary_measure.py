@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from atrc.metrics.boundary.counting import THRESHOLDS, Mode, boundary_counts, check_settings
+from atrc.metrics.boundary.counting import boundary_counts
+from atrc.metrics.boundary.protocol import BoundaryProtocol, Mode
 from atrc.metrics.boundary.scores import BoundaryScores, boundary_scores
 
 
@@ -19,12 +20,12 @@ class BoundaryFMeasure(Metric):
 
     The state is a sum of counts, so it merges exactly over batches and processes.
 
-    Source: SEISM; see ``boundary_counts`` and ``boundary_scores``.
+    Source: SEISM; see ``boundary_counts`` and ``boundary_scores``, of which this is the form for batches.
 
     Args:
         max_dist: Tolerance as a fraction of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
-        mode: As in ``boundary_counts``.
-        per_image: Whether to keep the counts of each image, which OIS-F needs (2.4 kB an image).
+        mode: As in ``BoundaryProtocol``.
+        per_image: Whether to keep the counts of each image, which OIS-F needs (3.2 kB an image).
         eight_bits: Whether to cut predictions off to 8 bits first, as those whose published scores are of PNG files.
         kwargs: For ``torchmetrics.Metric``.
     """
@@ -37,19 +38,14 @@ class BoundaryFMeasure(Metric):
     counts: list[Tensor]
 
     def __init__(
-        self,
-        max_dist: float = 0.0075,
-        mode: Mode = "exact",
-        per_image: bool = False,
-        eight_bits: bool = False,
-        **kwargs: Any,
+        self, max_dist: float, mode: Mode = "exact", per_image: bool = False, eight_bits: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        check_settings(max_dist, mode)
+        self.rules = BoundaryProtocol.named("seism", max_dist=max_dist, mode=mode)
         self.max_dist = max_dist
         self.mode: Mode = mode
         self.per_image, self.eight_bits = per_image, eight_bits
-        self.add_state("totals", torch.zeros(len(THRESHOLDS), 3, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("totals", torch.zeros(len(self.rules.thresholds), 4, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("counts", [], dist_reduce_fx="cat")
 
     def update(
@@ -64,7 +60,7 @@ class BoundaryFMeasure(Metric):
         if self.eight_bits:
             preds = (preds * 255).floor() / 255
         images = zip(preds.float().numpy(force=True), _numpy(boundary), _numpy(valid), strict=True)
-        counts = np.stack([boundary_counts(p, t, self.max_dist, self.mode, v) for p, t, v in images])
+        counts = np.stack([boundary_counts(p, t, self.rules, v) for p, t, v in images])
         batch = torch.from_numpy(counts).to(self.totals.device)
         self.totals += batch.sum(0)
         if self.per_image:
@@ -81,7 +77,7 @@ class BoundaryFMeasure(Metric):
 
     def _scores(self) -> BoundaryScores:
         counts = dim_zero_cat(self.counts) if len(self.counts) else self.totals[None]
-        return boundary_scores(counts.numpy(force=True), per_image=self.per_image)
+        return boundary_scores(counts.numpy(force=True), self.rules, self.per_image)
 
 
 def _numpy(mask: Bool[Tensor, "b h w"]) -> Bool[np.ndarray, "b h w"]:

@@ -32,6 +32,10 @@ class NetworkConfig:
             (drawn by the run's seed).
         attention_channels: Channels inside the context blocks; half of the feature channels if not given.
         dropout: Probability of Dropout2d on ATRC's refined features; a search has none.
+        freeze: Part of the backbone to keep as it is, with its batch norms in evaluation mode: "backbone", or
+            "stages:N" for its first N stages.
+        init: Start from the weights of another network where they fit: a run, a checkpoint, a shared folder or a name
+            on the Hugging Face Hub. The rest is trained from scratch and listed.
     """
 
     backbone: str = "hrnet18"
@@ -48,6 +52,8 @@ class NetworkConfig:
     genotype: str | None = None
     attention_channels: int | None = None
     dropout: float = 0.05
+    freeze: str | None = None
+    init: str | None = None
 
 
 # Keys that older checkpoints and shared folders lack, with what they meant

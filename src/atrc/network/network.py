@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
 from atrc.backbones import Backbone
@@ -17,6 +20,8 @@ from atrc.genotype import Genotype, SearchSpace
 from atrc.heads import auxiliary_head, final_layer, main_head
 from atrc.necks import ConcatNeck, Neck, join, once_each, resize
 from atrc.network.config import NetworkConfig
+from atrc.network.inference import Inference
+from atrc.network.predict import Predictions, predict
 from atrc.tasks import Task
 
 # b batch, h w image
@@ -113,6 +118,28 @@ class MultiTaskNetwork(nn.Module):
         features, auxiliary, initial = self.encode(image)
         refined, predictions = self.decode(self.distillation(features, auxiliary), image)
         return Output(predictions, auxiliary, refined, initial)
+
+    def predict(
+        self,
+        image: str | Path | Image.Image | np.ndarray | Tensor,
+        *,
+        max_side: int | None = None,
+        window: tuple[int, int] | None = None,
+        tta: str | None = None,
+    ) -> Predictions:
+        """Predict one image: arrays by task, as large as the image and in the units of the tasks.
+
+        Args:
+            image: A file, a PIL image, an array (h w 3) or a tensor (3 h w): RGB as bytes, or as floats in [0, 1].
+            max_side: Shrink larger images to this side for the network [px]. By default they are shrunk to its training
+                size, or not at all with a window.
+            window: Height and width of a sliding window [px].
+            tta: Test-time augmentation: "flip", scales, or both, such as "flip,0.75,1.25".
+
+        Raises:
+            UserError: Not an image, or an invalid value.
+        """
+        return predict(self, image, max_side, Inference.parse(window, tta))
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Encoded:
         """Return what the distillation reads."""

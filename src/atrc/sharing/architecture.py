@@ -20,7 +20,7 @@ from atrc.tasks import TASKS, Task, tasks_from_dicts, tasks_to_dicts
 FORMAT, VERSION = "atrc-network", 1
 LARGEST = 4096  # whole number: classes, bins, channels. A file from elsewhere should not fill the memory.
 MOST = 32  # tasks: there is a block for every pair
-RESOLVED = ("pretrained", "genotype", "branching")  # keys that a file does not hold: it has their results
+RESOLVED = ("pretrained", "genotype", "branching", "freeze", "init")  # not in a file, which has their results
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Architecture:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "config", replace(self.config, pretrained=False, genotype=None, branching=None))
+        config = replace(self.config, pretrained=False, genotype=None, branching=None, freeze=None, init=None)
+        object.__setattr__(self, "config", config)
 
     @classmethod
     def of(cls, network: MultiTaskNetwork) -> Architecture:

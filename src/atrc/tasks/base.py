@@ -78,6 +78,10 @@ class Task(abc.ABC):
     def decode(self, logits: Float[Tensor, "b c h w"]) -> Shaped[Tensor, "b *_ h w"]:
         """Turn logits into what people and metrics read: labels, [m], unit vectors .."""
 
+    def unscaled(self, logits: Float[Tensor, "b c h w"], scale: float) -> Float[Tensor, "b c h w"]:
+        """Return the output for an image from its output for the same image enlarged by a factor."""
+        return logits
+
     @abc.abstractmethod
     def metric(self, *, fast: bool = False) -> metrics.Metric:
         """Return a fresh metric over a data set; it takes `(decoded, truth, valid)`.

@@ -91,6 +91,9 @@ class Depth(Task):
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
         return logits[:, 0].float().clamp(min=0)  # as the released code before it computes RMSE
 
+    def unscaled(self, logits: Float[Tensor, "b 1 h w"], scale: float) -> Float[Tensor, "b 1 h w"]:
+        return logits * scale  # in the enlarged image everything is nearer
+
     def metric(self, *, fast: bool = False) -> metrics.RootMeanSquareError:
         return metrics.RootMeanSquareError()
 

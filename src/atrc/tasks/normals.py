@@ -23,13 +23,13 @@ from atrc.tasks.maps import LabelMap
 
 
 class NormalMap(LabelMap):
-    """Unit vectors (3 h w) in the camera frame; a mirror negates x."""
+    """Unit vectors (.. 3 h w) in the camera frame; a mirror negates x."""
 
 
 @TF.register_kernel(functional="horizontal_flip", tv_tensor_cls=NormalMap)
 def _flip_normals(inpt: NormalMap, **kwargs: Any) -> NormalMap:
     flipped = TF.horizontal_flip_mask(inpt.as_subclass(torch.Tensor))  # a copy
-    flipped[0].neg_()
+    flipped[..., 0, :, :].neg_()
     return NormalMap(flipped)
 
 

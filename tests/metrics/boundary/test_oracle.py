@@ -21,7 +21,6 @@ def test_f_agrees_with_the_bsds_code_within_a_thousandth(name: str) -> None:
     result = benchmark["compare"](name, images=2, every=20)
     assert result["largest difference of F at a threshold, summed counts"] <= 0.001
     assert result["their matches / ours"] <= 1
-    assert result["ratio, 101 thresholds of an image"] >= 100
 
 
 @pytest.mark.parametrize("seed", range(3))

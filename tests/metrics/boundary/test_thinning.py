@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate1d, gaussian_filter
 from scipy.signal import convolve2d
 from skimage.morphology import thin as reference_thin
 
 from atrc.errors import UserError
 from atrc.metrics.boundary import suppress, thin
+from atrc.metrics.boundary.suppression import triangle_filter
 from atrc.metrics.boundary.thinning import Skeleton
 
 
@@ -113,12 +114,13 @@ def test_a_constant_map_only_fades_towards_the_border(value: float) -> None:
     assert (strength == strength[::-1, ::-1]).all()
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.5, math.nan, math.inf])
-def test_values_that_are_no_probabilities_are_refused(value: float) -> None:
-    probability = np.full((5, 5), 0.5, np.float32)
-    probability[2, 2] = value
-    with pytest.raises(UserError, match=r"lie in \[0, 1\].*sigmoid"):
-        suppress(probability)
+@pytest.mark.parametrize("shape", [(40, 53), (7, 10), (2, 3)])
+@pytest.mark.parametrize("radius", [1, 4])
+def test_the_triangle_filter_equals_scipy_to_the_bit(shape: tuple[int, int], radius: int) -> None:
+    values, weights = blobs(0, shape, 1), np.convolve(np.ones(radius + 1), np.ones(radius + 1)) / (radius + 1) ** 2
+    expected = correlate1d(correlate1d(values, weights, 0), weights, 1)
+    np.testing.assert_array_equal(triangle_filter(values, radius), expected)
+    np.testing.assert_array_equal(suppress(values, radius), suppress(expected))
 
 
 def test_maps_without_a_second_derivative_are_refused() -> None:

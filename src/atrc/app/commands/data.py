@@ -10,7 +10,7 @@ from atrc.app.output import PartialError
 
 def rooms(
     out: str,
-    profile: Literal["indoor", "people"] = "indoor",
+    profile: Literal["indoor", "people", "varied", "varied_people"] = "indoor",
     train: int = 800,
     val: int = 200,
     size: tuple[int, int] = (240, 320),
@@ -21,7 +21,8 @@ def rooms(
 
     Args:
         out: Folder to write.
-        profile: indoor (semseg, depth, normals, edge) or people (semseg, human_parts, sal, normals, edge).
+        profile: indoor (semseg, depth, normals, edge) or people (semseg, human_parts, sal, normals, edge). varied and
+            varied_people have more varied colours, lights, views and cameras, for networks that shall see real images.
         train: Number of training images.
         val: Number of validation images.
         size: Height and width [px].

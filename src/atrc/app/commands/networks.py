@@ -87,24 +87,70 @@ def export(
 def boundaries(
     predictions: str,
     truths: str,
-    max_dist: float = 0.0075,
-    mode: Literal["exact", "nested"] = "exact",
+    protocol: Literal["seism", "bsds", "nyud"] = "seism",
+    max_dist: float | None = None,
+    filter_radius: int | None = None,
+    suppression: bool | None = None,
+    mode: Literal["exact", "nested", "unthinned"] | None = None,
+    thresholds: int | None = None,
+    inclusive: bool | None = None,
+    annotators: Literal["one", "first", "all"] | None = None,
+    scoring: Literal["seism", "bsds"] | None = None,
+    truth: Literal["boundaries", "labels"] = "boundaries",
+    skip_missing: bool = False,
     workers: int | None = None,
     plot: str | None = None,
+    compare: list[str] | str | None = None,
+    human: bool = False,
+    csv: str | None = None,
+    worst: str | None = None,
+    write_bsds: str | None = None,
 ) -> dict[str, Any]:
     """Score folders of boundary maps: odsF, OIS-F and AP.
 
     Args:
-        predictions: Folder of grey PNG or NPY probability maps.
-        truths: Folder of PNG or NPY boundary maps with the same names.
-        max_dist: Tolerance as a share of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
-        mode: exact follows the protocol; nested is faster and close to it.
+        predictions: Folder of grey probability maps: PNG, NPY or MAT.
+        truths: Folder of annotations with the same names: PNG, NPY or MAT files, or a folder per image with a file per
+            annotator.
+        protocol: seism is for NYUD-v2 and PASCAL-Context in multi-task learning, bsds for BSDS500, nyud for edge
+            detection on NYUD-v2. The next eight options change one of its rules.
+        max_dist: Tolerance as a share of the image diagonal. bsds has 0.0075, nyud 0.011; seism needs 0.011 for
+            NYUD-v2, 0.0075 for PASCAL-Context.
+        filter_radius: Radius of a triangle filter over the predictions, 0 for no filter [px]; 1 in edge detection.
+        suppression: Whether to keep only maxima across a boundary; predictions that are not thin yet need it.
+        mode: exact thins the mask of each threshold; nested thins once, which is faster and close; unthinned does not
+            thin.
+        thresholds: Number n of thresholds k / (n + 1).
+        inclusive: Whether a strength equal to the threshold counts as predicted.
+        annotators: all matches each annotation separately; first takes the first one; one refuses several.
+        scoring: bsds also looks for the best F between thresholds; seism does not.
+        truth: Whether the annotations are boundaries (0 and one other value) or label maps.
+        skip_missing: Leave out images without a prediction or an annotation; they are counted.
         workers: Number of parallel workers; one per core by default.
-        plot: Write the precision-recall curve to this image file.
+        plot: Write precision-recall curves to this file: PNG, SVG or PDF.
+        compare: Results of other systems, as --json writes them, to draw in the same plot; "[A,B,..]".
+        human: Mark in the plot how well people agree on BSDS500.
+        csv: Write the scores of each image to this file.
+        worst: Draw the images with the lowest scores in this file: PNG, SVG or PDF.
+        write_bsds: Write eval_bdry.txt and the other text files of the BSDS benchmark to this folder.
     """
-    from atrc.app.boundaries import score_boundaries
+    from atrc.app.boundaries import Outputs, score_boundaries
+    from atrc.metrics import BoundaryProtocol
 
-    return score_boundaries(predictions, truths, max_dist, mode, workers, plot)
+    rules = BoundaryProtocol.named(
+        protocol,
+        max_dist=max_dist,
+        filter_radius=filter_radius,
+        suppression=suppression,
+        mode=mode,
+        thresholds=thresholds,
+        inclusive=inclusive,
+        annotators=annotators,
+        scoring=scoring,
+    )
+    others = [compare] if isinstance(compare, str) else compare or []
+    outputs = Outputs(plot, tuple(others), human, csv, worst, write_bsds)
+    return score_boundaries(predictions, truths, rules, outputs, truth, skip_missing, workers)
 
 
 def importance(

@@ -24,39 +24,43 @@ def demo(out: str = "demo", image: str | None = None, seed: int = 0) -> None:
     run_demo(Path(out), Path(image) if image else None, seed)
 
 
-def train(recipe: Recipe, resume: bool = False) -> dict[str, Any] | None:
+def train(recipe: Recipe, resume: bool = False, extend: int | None = None) -> dict[str, Any] | None:
     """Train a recipe.
 
     Args:
         recipe: The recipe.
         resume: Continue the run in --out from its last checkpoint.
+        extend: Continue it up to this many steps in all, more than it had; from there on the schedules are those of the
+            longer run.
     """
-    return _fit(recipe, search=False, resume=resume)
+    return _fit(recipe, search=False, resume=resume, extend=extend)
 
 
-def search(recipe: Recipe, resume: bool = False) -> dict[str, Any] | None:
+def search(recipe: Recipe, resume: bool = False, extend: int | None = None) -> dict[str, Any] | None:
     """Search the genotype of a recipe.
 
     Args:
         recipe: The recipe. A search sets network.distillation and network.genotype itself.
         resume: Continue the run in --out from its last checkpoint.
+        extend: Continue it up to this many steps in all, more than it had; from there on the schedules are those of the
+            longer run.
     """
     from atrc.genotype import Genotype
 
-    results = _fit(recipe, search=True, resume=resume)
+    results = _fit(recipe, search=True, resume=resume, extend=extend)
     if results and (path := recipe.folder / "genotype.json").exists():
         print(f"{path}:\n{Genotype.load(path)}", file=sys.stderr)
     return results
 
 
-def _fit(recipe: Recipe, search: bool, resume: bool) -> dict[str, Any] | None:
+def _fit(recipe: Recipe, search: bool, resume: bool, extend: int | None) -> dict[str, Any] | None:
     """Run a recipe and print its metrics. Of several processes only the first one prints and returns them."""
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
     from atrc.training.evaluation.evaluate import results_to_dict
     from atrc.training.loop import fit
 
-    results = fit(recipe, search=search, resume=resume)
+    results = fit(recipe, search=search, resume=resume, extend=extend)
     if getattr(rank_zero_only, "rank", 0):
         return None
     for task, result in results.items():

@@ -1,4 +1,4 @@
-"""A network on a device: pictures in, outputs of every task on the CPU out."""
+"""A network on a device: images in, outputs of every task on the CPU out."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ class Predictor:
         Args:
             network: The network.
             device: See `find_device`.
-            precision: "32", or mixed: "bf16" or "16".
+            precision: "32", or mixed precision: "bf16" or "16".
 
         Raises:
-            UserError: There is no such device.
+            UserError: This machine does not have the device.
         """
         self.device = find_device(device)
         self.network = network.eval().to(self.device)
-        self.tasks, self.dtype = network.tasks, _DTYPES.get(precision)
-        self.size = network.size
+        self.tasks, self.dtype, self.size = network.tasks, _DTYPES.get(precision), network.size
 
     @torch.inference_mode()
-    def __call__(self, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Outputs]:
-        """Predict RGB pictures of one size."""
-        stacked = torch.from_numpy(np.stack(pictures)).to(self.device)
-        images: Float[Tensor, "b 3 h w"] = stacked.permute(0, 3, 1, 2).float() / 255
+    def __call__(self, images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> list[Outputs]:
+        """Predict RGB images of one size."""
+        stacked = torch.from_numpy(np.stack(images)).to(self.device)
+        batch: Float[Tensor, "b 3 h w"] = stacked.permute(0, 3, 1, 2).float() / 255
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            predictions = self.network(images).predictions
+            predictions = self.network(batch).predictions
         outputs = {task.name: predictions[task.name].float().cpu() for task in self.tasks}
-        return [{name: output[i] for name, output in outputs.items()} for i in range(len(pictures))]
+        return [{name: output[i] for name, output in outputs.items()} for i in range(len(images))]
 
 
 def non_finite(outputs: Outputs) -> dict[str, float]:
-    """Return the share of pixels that are NaN or infinite in some channel, of the tasks that have such.
+    """Return, for the tasks that have any, the share of pixels that are NaN or infinite in some channel.
 
     >>> non_finite({"depth": torch.tensor([[[1.0, torch.nan]]]), "edge": torch.zeros(1, 1, 2)})
     {'depth': 0.5}
@@ -61,5 +60,5 @@ def non_finite(outputs: Outputs) -> dict[str, float]:
 
 
 def decode(tasks: Sequence[Task], outputs: Outputs) -> dict[str, Shaped[np.ndarray, "*_ h w"]]:
-    """Turn outputs into what people read, at the size that the network saw."""
+    """Decode outputs at the size of the network's input."""
     return {task.name: task.decode(outputs[task.name][None])[0].numpy() for task in tasks}

@@ -1,4 +1,4 @@
-"""Readable pictures of predictions: painted maps with their keys, one by one and side by side."""
+"""Images of predictions with legends, one by one and side by side."""
 
 from __future__ import annotations
 
@@ -9,72 +9,69 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw
 
-from atrc.app.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_key, font
+from atrc.app.legends import FAINT, GAP, INK, LINE, LINES, PAPER, draw_legend, font
 from atrc.tasks import Task
 
-# h w picture
+# h w image
 
-CELL = 400  # longest side of a picture in a sheet [px]
-SMALLEST = 480  # a picture of its own is not narrower [px], so that its key can be read
+CELL = 400  # longest side of an image in a sheet [px]
+SMALLEST = 480  # least width of a single image [px], so that its legend is readable
 
 
-def draw_picture(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> Image.Image:
-    """Paint one prediction, its key below."""
+def draw_colour(task: Task, decoded: Shaped[np.ndarray, "*_ h w"]) -> Image.Image:
+    """Colour one prediction and draw its legend below."""
     decoded = np.nan_to_num(decoded)
-    painted = Image.fromarray(task.colour(decoded))
-    scale = max(1, SMALLEST / painted.width)
-    if scale > 1:
-        height = min(round(painted.height * scale), 4 * SMALLEST)
-        painted = painted.resize((SMALLEST, max(1, height)), Image.Resampling.NEAREST)
-    key = draw_key(task, decoded, painted.width - 2 * GAP, lines=None)
-    picture = Image.new("RGB", (painted.width, painted.height + key.height + 2 * GAP), PAPER)
-    picture.paste(painted, (0, 0))
-    picture.paste(key, (GAP, painted.height + GAP))
-    return picture
+    coloured = Image.fromarray(task.colour(decoded))
+    if coloured.width < SMALLEST:
+        height = min(round(coloured.height * SMALLEST / coloured.width), 4 * SMALLEST)
+        coloured = coloured.resize((SMALLEST, max(1, height)), Image.Resampling.NEAREST)
+    legend = draw_legend(task, decoded, coloured.width - 2 * GAP, lines=None)
+    image = Image.new("RGB", (coloured.width, coloured.height + legend.height + 2 * GAP), PAPER)
+    image.paste(coloured, (0, 0))
+    image.paste(legend, (GAP, coloured.height + GAP))
+    return image
 
 
 def draw_sheet(
-    photo: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
     tasks: Sequence[Task],
     decoded: Mapping[str, Shaped[np.ndarray, "*_ h w"]],
     title: str = "",
 ) -> Image.Image:
-    """Draw the photograph and every prediction side by side, each with its key.
+    """Draw the image and every prediction side by side, each with its legend.
 
-    Photographs of one size have sheets of one size.
+    Images of one size have sheets of one size.
 
     Args:
-        photo: What the network saw.
-        tasks: Its tasks.
+        image: The network's input.
+        tasks: The network's tasks.
         decoded: Their decoded predictions.
-        title: A line above.
+        title: A line at the top.
     """
-    h, w = photo.shape[:2]
+    h, w = image.shape[:2]
     scale = CELL / max(h, w)
     size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    width = max(size[0], CELL // 2)  # room for a key below a narrow picture
-    cells = [_cell("photograph", photo, size, width, None)]
+    width = max(size[0], CELL // 2)  # room for a legend below a narrow image
+    cells = [_cell("image", image, size, width, None)]
     for task in tasks:
         values = np.nan_to_num(decoded[task.name])
-        key = draw_key(task, values, width)
-        cells.append(_cell(task.name, task.colour(values), size, width, key))
+        cells.append(_cell(task.name, task.colour(values), size, width, draw_legend(task, values, width)))
     return _grid(cells, title)
 
 
 def _cell(
-    title: str, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], width: int, key: Image.Image | None
+    title: str, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], width: int, legend: Image.Image | None
 ) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    enlarged = Image.Resampling.NEAREST if key else Image.Resampling.BICUBIC
-    picture = picture.resize(size, Image.Resampling.BOX if size[0] < picture.width else enlarged)
+    image = Image.fromarray(pixels)
+    enlarge = Image.Resampling.NEAREST if legend else Image.Resampling.BICUBIC
     cell = Image.new("RGB", (width, LINE + size[1] + GAP + LINES * LINE), PAPER)
+    cell.paste(image.resize(size, Image.Resampling.BOX if size[0] < image.width else enlarge), (0, LINE))
     draw = ImageDraw.Draw(cell)
     draw.text((0, 0), title, INK, font(title))
-    cell.paste(picture, (0, LINE))
     if min(size) > 2 * GAP:
         draw.rectangle((0, LINE, size[0] - 1, LINE + size[1] - 1), None, FAINT)
-    if key:
-        cell.paste(key, (0, LINE + size[1] + GAP))
+    if legend:
+        cell.paste(legend, (0, LINE + size[1] + GAP))
     return cell
 
 
@@ -83,7 +80,7 @@ def _grid(cells: Sequence[Image.Image], title: str) -> Image.Image:
     columns = min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
     rows = math.ceil(len(cells) / columns)
     top = GAP + (LINE if title else 0)
-    sheet = Image.new("RGB", (2 * GAP + columns * (w + 2 * GAP) - 2 * GAP, top + rows * (h + GAP)), PAPER)
+    sheet = Image.new("RGB", (columns * (w + 2 * GAP), top + rows * (h + GAP)), PAPER)
     ImageDraw.Draw(sheet).text((GAP, GAP), title, FAINT, font(title))
     for i, cell in enumerate(cells):
         sheet.paste(cell, (GAP + i % columns * (w + 2 * GAP), top + i // columns * (h + GAP)))

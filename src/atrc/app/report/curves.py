@@ -13,7 +13,7 @@ NOT_TASKS = {"lr", "loss", "temperature", "entropy_weight", "entropy", "fixed"}
 
 
 def plot_curves(runs: Sequence[Path], search: Path) -> str:
-    """Draw the losses of runs, and the entropy, temperature and fixed blocks of a search; return the SVG."""
+    """Draw the losses of runs, and the entropy, temperature and fixed blocks of a search, as SVG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -40,11 +40,11 @@ def plot_curves(runs: Sequence[Path], search: Path) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
     plt.close(figure)
-    return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
 def _relative(columns: dict[str, list[float]]) -> list[float]:
-    """Average the task losses, each relative to its first value."""
+    """Return the mean of the task losses, each divided by its first value."""
     names = [name for name in columns if name not in NOT_TASKS and "/" not in name]
     rows = zip(*(columns[name] for name in names), strict=True)
     return [sum(v / columns[n][0] for n, v in zip(names, row, strict=True)) / len(names) for row in rows]

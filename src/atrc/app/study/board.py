@@ -1,4 +1,4 @@
-"""`atrc study`: run a grid of recipes and seeds, and show how far it is."""
+"""`atrc study`: run a grid of recipes and seeds, and show the progress."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from atrc.studies.running.slurm import SlurmExecutor, require_not_submitted
 from atrc.studies.running.slurm_config import SlurmConfig
 from atrc.studies.study import Study
 from atrc.training.evaluation.evaluate import read_results, results_to_dict
-from atrc.training.run.lock import only_one
+from atrc.training.run.lock import lock
 
 HEAD = ("", "done", "running", "waiting", "failed", "progress")
-REDRAW = 1.0  # time between two pictures of the table [s]
+REDRAW = 1.0  # time between two drawings of the table [s]
 
 
 def run_study(file: str, out: str | None, jobs: int | None, dry_run: bool, slurm: SlurmConfig) -> list[dict[str, Any]]:
-    """Run what is left of a study and print how far it is; return its cells as plain values."""
+    """Run the unfinished cells of a study and print the progress; return all cells as plain values."""
     study = Study.load(file)
     folder = Path(out) if out else Path("runs") / Path(file).stem
     cells = plan(study, folder, slurm.gpus, slurm.nodes)
@@ -40,7 +40,7 @@ def run_study(file: str, out: str | None, jobs: int | None, dry_run: bool, slurm
     else:
         require_not_submitted(cells)
         executor = LocalExecutor(jobs, "cpu" if accelerators == {"cpu"} else "auto")
-    with only_one(folder):
+    with lock(folder):
         save_study(study, cells, folder)
         board = Board(study.title)
         run = Run(cells, executor, board)
@@ -69,7 +69,7 @@ def describe(cell: Cell, state: str | None = None) -> dict[str, Any]:
 
 
 def print_plan(study: Study, cells: Sequence[Cell]) -> None:
-    """Print what a study would do."""
+    """Print the cells and steps of a study."""
     print(study.title)
     for cell in cells:
         stages = " + ".join(f"{stage.name} {stage.recipe.optim.steps}" for stage in cell.stages)
@@ -79,50 +79,50 @@ def print_plan(study: Study, cells: Sequence[Cell]) -> None:
 
 
 class Board:
-    """The table of a study: redrawn in place on a terminal, a line for every change elsewhere."""
+    """The progress of a study: a table that is redrawn on a terminal, elsewhere a line for every change."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.live = sys.stdout.isatty()
         self.height = 0
         self.drawn = float("-inf")
-        self.told: dict[Cell, str] = {}
+        self.printed: dict[Cell, str] = {}
 
     def __call__(self, run: Run) -> None:
-        """Show how far a study is."""
+        """Show the progress of a study."""
         if not self.live:
-            self._tell(run)
+            self._print(run)
         elif time.monotonic() - self.drawn > REDRAW:
             self._draw(run)
 
     def finish(self, run: Run) -> None:
-        """Print the table for the last time, and what failed."""
+        """Print the table for the last time, and the failures."""
         if self.live:
             self._draw(run)
         else:
-            self._tell(run)
+            self._print(run)
             print("\n".join(table(self.title, run)))
         sys.stdout.flush()
         if stopped := [cell for cell in run.jobs if not run.executor.leaves]:
             print(f"stopped: {', '.join(map(str, stopped))}; the same command continues")
         elif run.jobs:
-            print(f"{len(run.jobs)} jobs go on without this command; called again, it watches them")
+            print(f"{len(run.jobs)} jobs go on without this command; run it again to watch them")
         for cell, state in run.states.items():
             if state == "failed":
                 print(f"failed: {cell}: {cell.reason()}")
 
-    def _tell(self, run: Run) -> None:
+    def _print(self, run: Run) -> None:
         for cell, state in run.states.items():
-            if state != self.told.get(cell, "waiting") and state != run.begun[cell]:
+            if state != self.printed.get(cell, "waiting") and state != run.begun[cell]:
                 ended = sum(state in ("done", "failed") for state in run.states.values())
                 why = f": {cell.reason()}" if state == "failed" else ""
                 print(f"[{ended}/{len(run.cells)}] {state}: {cell}{why}", flush=True)
-        self.told = dict(run.states)
+        self.printed = dict(run.states)
 
     def _draw(self, run: Run) -> None:
         size = shutil.get_terminal_size()
         lines = table(self.title, run)
-        if len(lines) >= size.lines:  # a table that scrolls cannot be drawn over: only its head and its sum
+        if len(lines) >= size.lines:  # a table that scrolls cannot be redrawn: show only its head and its sum
             lines = [*lines[:2], lines[-1]]
         up = f"\x1b[{self.height}F\x1b[J" if self.height else ""
         sys.stdout.write(up + "".join(f"{line[: size.columns - 1]}\n" for line in lines))
@@ -131,7 +131,7 @@ class Board:
 
 
 def table(title: str, run: Run) -> list[str]:
-    """Return the lines of the table: a row for each of the study's, and their sum."""
+    """Return the lines of the table: one for each row of the study, and their sum."""
     rows: dict[str, list[Cell]] = {}
     for cell in run.cells:
         rows.setdefault(cell.row, []).append(cell)
@@ -153,7 +153,7 @@ def _count(cells: Sequence[Cell], states: Mapping[Cell, str]) -> Counter[str]:
 
 
 def describe_time(left: float | None) -> str:
-    """Say how long a time [s] is."""
+    """Describe the time left [s]."""
     if left is None:
         return "time left: not known yet"
     minutes = max(1, round(left / 60))

@@ -26,10 +26,10 @@ from atrc.studies.tables.table import to_markdown as table_to_markdown
 
 
 def report_study(folder: str, out: str | None) -> dict[str, Any]:
-    """Print and write the report of a study as far as it is; return its numbers as plain values.
+    """Print and write the report of a study so far; return its numbers as plain values.
 
     Raises:
-        UserError: Not the folder of a study, or the report cannot be written.
+        UserError: It is not the folder of a study, or the report cannot be written.
     """
     study, cells = read_study(Path(folder))
     target = Path(out) if out else Path(folder) / "report"
@@ -46,7 +46,7 @@ def report_study(folder: str, out: str | None) -> dict[str, Any]:
 
 
 def write_report(report: Report, out: Path) -> dict[str, Any]:
-    """Write every file of a report into a folder; return what is in report.json."""
+    """Write every file of a report into a folder; return the content of report.json."""
     drawn, skipped = _draw(report, out)
     content = report.to_dict() | {"figures": [picture.name for picture in drawn], "skipped": skipped}
     table = main_table(report.measurements, report.costs)
@@ -66,7 +66,7 @@ def write_report(report: Report, out: Path) -> dict[str, Any]:
 
 
 def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
-    """Return the page as one HTML file, the figures inside."""
+    """Return the page as one HTML file with the figures inside."""
 
     def embed(name: str) -> str:
         return base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
@@ -76,7 +76,7 @@ def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
 
 
 def print_report(report: Report, skipped: dict[str, str]) -> None:
-    """Print the table; what is missing, and warnings, on standard error."""
+    """Print the table, and missing parts and warnings on standard error."""
     print(f"{report.study.title}: {report.done} of {len(report.cells)} cells are done")
     print_grid(to_text(main_table(report.measurements, report.costs)))
     for contrast in report.contrasts:
@@ -91,7 +91,7 @@ def print_report(report: Report, skipped: dict[str, str]) -> None:
 
 
 def _draw(report: Report, out: Path) -> tuple[list[Picture], dict[str, str]]:
-    """Write the figures; return those that there are, and why others are not."""
+    """Write the figures; return those that were drawn, and why the others were not."""
     drawn, skipped = [], {}
     for picture in pictures(report):
         if picture.draw is None:

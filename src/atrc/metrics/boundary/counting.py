@@ -1,34 +1,34 @@
-"""From a boundary map and its truth to the counts behind precision and recall."""
+"""From a boundary map and its annotations to the counts that precision and recall are made of."""
 
 import math
 from collections.abc import Iterator
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 from numpy import ndarray
 
 from atrc.errors import UserError
+from atrc.metrics.boundary.protocol import BoundaryProtocol
 
 # numba takes half a second to import: the modules with kernels are imported where they are first used.
 
-Mode = Literal["exact", "nested"]
-
-THRESHOLDS: Float32[ndarray, " t"] = np.array([0.001, *np.arange(1, 100) / 100, 0.999], np.float32)
-THRESHOLDS.flags.writeable = False
+Changes = tuple[Int32[ndarray, " added"], Int32[ndarray, " removed"]]
 
 
-# h w image, _ the same, refused with a message of our own if not, t thresholds
-def suppress(probability: Float[ndarray, "h w"]) -> Float32[ndarray, "h w"]:
+# h w image, _ the same, refused with a message of our own if not, t thresholds, a annotators
+def suppress(probability: Float[ndarray, "h w"], filter_radius: int = 0) -> Float32[ndarray, "h w"]:
     """Keep the strengths that are maximal across their boundary, set the others to 0.
 
-    Source: Dollár and Zitnick, "Fast Edge Detection Using Structured Forests", 2015, with SEISM's
-    settings: triangle filter of radius 4, r = 1, s = 5, m = 1.01.
+    Source: Dollár and Zitnick, "Fast Edge Detection Using Structured Forests", 2015, with the settings of their
+    toolbox: triangle filter of radius 4 for the directions, r = 1, s = 5, m = 1.01.
+
+    Args:
+        probability: Boundary probabilities in [0, 1].
+        filter_radius: Radius of a triangle filter that smooths the probabilities first [px].
     """
     from atrc.metrics.boundary.suppression import suppress as kernel
 
-    _check_probability(probability)
-    return kernel(np.ascontiguousarray(probability, np.float32))
+    return kernel(_smooth(probability, filter_radius))
 
 
 def thin(mask: Bool[ndarray, "h w"]) -> Bool[ndarray, "h w"]:
@@ -48,9 +48,8 @@ def match_boundaries(
 ) -> tuple[Bool[ndarray, "h w"], Bool[ndarray, "h w"]]:
     """Match predicted with true pixels one to one, as many as possible; return the matched ones of each.
 
-    The size of the matching is unique, which pixels it holds need not be. The BSDS code also weighs distance,
-    with a random sample of edges to outliers, and so now and then misses a match: 0.02 % of them in the scenes
-    of ``benchmarks/boundaries.py``, where F of summed counts differs by at most 0.0006 at any threshold.
+    The size of the matching is unique, which pixels it holds need not be. The BSDS code also minimises distances, over
+    a random sample of the pairs, and so misses some matches (docs/boundaries.md).
 
     Args:
         prediction: Predicted boundary pixels.
@@ -70,67 +69,100 @@ def match_boundaries(
 
 def boundary_counts(
     probability: Float[ndarray, "h w"],
-    truth: Bool[ndarray, "_ _"],
-    max_dist: float = 0.0075,
-    mode: Mode = "exact",
+    truth: Bool[ndarray, "*a _ _"],
+    protocol: BoundaryProtocol,
     valid: Bool[ndarray, "_ _"] | None = None,
-) -> Int64[ndarray, "t 3"]:
-    """Count matched, predicted and true boundary pixels at each of ``THRESHOLDS``.
+) -> Int64[ndarray, "t 4"]:
+    """Count correct and predicted, found and true boundary pixels at each threshold.
 
-    The map is suppressed once, thinned at each threshold and matched one to one with the truth, which is
-    taken as it is. Invalid pixels are neither predicted nor true.
+    A predicted pixel is correct if it has a match in any annotation. True pixels are those of all annotations, taken as
+    they are; found are those with a match. Invalid pixels are neither predicted nor true. From one threshold to the
+    next, only what changes is thinned and matched again.
 
-    Source: SEISM (Pont-Tuset and Marques, 2016) as used for NYUD and PASCAL-Context: thresholds 0.001,
-    0.01, ..., 0.99, 0.999, a pixel being predicted where its suppressed strength is greater.
+    Source: SEISM (Pont-Tuset and Marques, 2016) and the BSDS benchmark (Arbelaez et al., 2011), by the protocol.
 
     Args:
         probability: Boundary probabilities in [0, 1].
-        truth: True boundary pixels.
-        max_dist: Tolerance as a fraction of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
-        mode: ``exact`` thins at every threshold. ``nested`` thins once, at the lowest, and thresholds the
-            lines: some 15 % faster and within 0.001 of odsF in ``benchmarks/boundaries.py``; for validation
-            during training only.
+        truth: True boundary pixels; of several annotators stacked.
+        protocol: What to do, such as ``BoundaryProtocol.named("seism", max_dist=0.011)``.
         valid: Pixels that count; by default all.
 
     Raises:
-        UserError: Sizes differ, or a value lies outside its range.
+        UserError: Sizes differ, a value lies outside its range, or the protocol takes fewer annotations.
     """
     from atrc.metrics.boundary.matching import Matching
 
-    check_settings(max_dist, mode)
-    _check_same_size("prediction", probability.shape, "truth", truth.shape)
+    truths = _annotations(truth, protocol)
+    _check_same_size("prediction", probability.shape, "truth", truths.shape[1:])
     if valid is not None:
         _check_same_size("prediction", probability.shape, "valid mask", valid.shape)
-        probability, truth = np.where(valid, probability, 0), truth & valid
-    radius = max_dist * math.hypot(*truth.shape)
+        probability, truths = np.where(valid, probability, 0), truths & valid
+    radius = protocol.max_dist * math.hypot(*probability.shape)
     margin = int(radius) + 1
-    strength = np.pad(suppress(probability), margin)
-    matching = Matching(np.pad(truth, margin), radius)
-    counts = np.empty((len(THRESHOLDS), 3), np.int64)
-    predicted = 0
-    for step, (added, removed) in enumerate(_line_changes(strength, mode)):
-        matching.update(added, removed)
+    strength = np.pad(boundary_strength(probability, protocol), margin)
+    votes = np.zeros(strength.size, np.uint8)
+    matchings = [Matching(np.pad(one, margin), radius, votes) for one in truths]
+    counts = np.empty((len(protocol.thresholds), 4), np.int64)
+    correct = predicted = 0
+    for step, (added, removed) in enumerate(_line_changes(strength, protocol)):
+        correct += sum(matching.update(added, removed) for matching in matchings)
         predicted += added.size - removed.size
-        counts[-1 - step, :2] = matching.size, predicted
-    counts[:, 2] = np.count_nonzero(truth)
+        counts[-1 - step, :3] = correct, predicted, sum(matching.size for matching in matchings)
+    counts[:, 3] = np.count_nonzero(truths)
     return counts
 
 
-def _line_changes(
-    strength: Float32[ndarray, "h w"], mode: Mode
-) -> Iterator[tuple[Int32[ndarray, " added"], Int32[ndarray, " removed"]]]:
+def boundary_strength(probability: Float[ndarray, "h w"], protocol: BoundaryProtocol) -> Float32[ndarray, "h w"]:
+    """Return the map that a protocol thresholds: filtered and suppressed as it says."""
+    if protocol.suppression:
+        return suppress(probability, protocol.filter_radius)
+    return _smooth(probability, protocol.filter_radius)
+
+
+def boundary_lines(
+    strength: Float32[ndarray, "h w"], threshold: float, protocol: BoundaryProtocol
+) -> Bool[ndarray, "h w"]:
+    """Return the lines that a protocol predicts at one threshold."""
+    limit = np.float32(threshold)
+    mask = strength >= limit if protocol.inclusive else strength > limit
+    return mask if protocol.mode == "unthinned" else thin(mask)
+
+
+def _smooth(probability: Float[ndarray, "h w"], radius: int) -> Float32[ndarray, "h w"]:
+    from atrc.metrics.boundary.suppression import triangle_filter
+
+    _check_probability(probability)
+    values = np.ascontiguousarray(probability, np.float32)
+    return triangle_filter(values, radius) if radius else values
+
+
+def _annotations(truth: Bool[ndarray, "*a _ _"], protocol: BoundaryProtocol) -> Bool[ndarray, "a _ _"]:
+    truths = truth if truth.ndim == 3 else truth[None]
+    if not len(truths):
+        raise UserError("there is no annotation of this image: add one, or leave the image out")
+    if protocol.annotators == "one" and len(truths) > 1:
+        raise UserError(
+            f"{len(truths)} annotations, protocol {protocol.name!r} takes one: give annotators all or first, "
+            "or protocol bsds"
+        )
+    return truths if protocol.annotators == "all" else truths[:1]
+
+
+def _line_changes(strength: Float32[ndarray, "h w"], protocol: BoundaryProtocol) -> Iterator[Changes]:
     """Flat indices of the pixels that join and leave the thin lines, from the highest threshold to the lowest."""
     from atrc.metrics.boundary.thinning import Skeleton
 
+    thresholds, none = np.array(protocol.thresholds, np.float32), np.empty(0, np.int32)
     skeleton = Skeleton(strength.size, strength.shape[1])
-    pixels = _flat_indices(strength > THRESHOLDS[0])
-    if mode == "nested":
-        pixels, none = skeleton.switch_on(pixels)
-    levels = np.searchsorted(THRESHOLDS, strength.ravel()[pixels])  # how many thresholds are smaller
+    pixels = _flat_indices(strength >= thresholds[0] if protocol.inclusive else strength > thresholds[0])
+    if protocol.mode == "nested":
+        pixels, _ = skeleton.switch_on(pixels)
+    # How many thresholds each pixel passes.
+    levels = np.searchsorted(thresholds, strength.ravel()[pixels], "right" if protocol.inclusive else "left")
     pixels = pixels[np.argsort(-levels, kind="stable")]
-    ends = np.cumsum(np.bincount(levels, minlength=len(THRESHOLDS) + 1)[::-1])
-    for new in np.split(pixels, ends)[: len(THRESHOLDS)]:
-        yield (new, none) if mode == "nested" else skeleton.switch_on(new)
+    ends = np.cumsum(np.bincount(levels, minlength=len(thresholds) + 1)[::-1])
+    for new in np.split(pixels, ends)[: len(thresholds)]:
+        yield skeleton.switch_on(new) if protocol.mode == "exact" else (new, none)
 
 
 def _flat_indices(mask: Bool[ndarray, "h w"]) -> Int32[ndarray, " n"]:
@@ -143,34 +175,34 @@ def _mask(pixels: ndarray, shape: tuple[int, int], margin: int) -> Bool[ndarray,
     return mask[margin:-margin, margin:-margin]
 
 
-def check_settings(max_dist: float, mode: str) -> None:
-    """Refuse a tolerance or a mode that does not exist.
-
-    Raises:
-        UserError: Says which.
-    """
-    if not 0 < max_dist < 1:
-        raise UserError(f"max_dist is a fraction of the image diagonal, between 0 and 1; got {max_dist}")
-    if mode not in get_args(Mode):
-        raise UserError(f"mode {mode!r} does not exist; choose from: {', '.join(get_args(Mode))}")
-
-
 def _check_probability(probability: ndarray) -> None:
     if min(probability.shape) < 2:
         raise UserError(f"a boundary map needs at least 2x2 pixels; got {_size(probability.shape)}")
     low, high = probability.min(), probability.max()
-    if not (low >= 0 and high <= 1):  # false for NaN, too
+    if low >= 0 and high <= 1:
+        return
+    count = np.count_nonzero(~np.isfinite(probability))
+    if count:
         raise UserError(
-            f"boundary probabilities lie in [0, 1], these in [{low:.4g}, {high:.4g}]: apply a sigmoid to "
-            "logits, divide 8-bit values by 255, and look for NaN"
+            f"boundary probabilities lie in [0, 1], {count} of these are NaN or infinite: look for them in what the "
+            "network predicts"
         )
+    cure = "divide 8-bit values by 255" if low >= 0 and 1 < high <= 255 else "apply a sigmoid to logits"
+    raise UserError(f"boundary probabilities lie in [0, 1], these in [{low:.4g}, {high:.4g}]: {cure}")
 
 
 def _check_same_size(name: str, shape: tuple[int, ...], other_name: str, other: tuple[int, ...]) -> None:
-    if shape != other:
-        raise UserError(
-            f"the {name} is {_size(shape)}, its {other_name} {_size(other)} (height x width): resize the {name}"
-        )
+    if shape == other:
+        return
+    if shape == other[::-1]:
+        cure = f"transpose the {name}"
+    elif max(abs(a - b) for a, b in zip(shape, other, strict=True)) == 1:
+        cure = f"crop or pad the {name} by the one pixel that the network's padding took or added"
+    elif abs(math.log(shape[0] * other[1] / max(shape[1] * other[0], 1))) < 0.05:
+        cure = f"resize the {name}; it has another scale"
+    else:
+        cure = "check that both belong to the same image"
+    raise UserError(f"the {name} is {_size(shape)}, its {other_name} {_size(other)} (height x width): {cure}")
 
 
 def _size(shape: tuple[int, ...]) -> str:

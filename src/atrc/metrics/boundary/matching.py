@@ -4,7 +4,7 @@ import math
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Int, Int32
+from jaxtyping import Bool, Int, Int32, UInt8
 from numpy import ndarray
 
 from atrc.jit import jit
@@ -23,17 +23,26 @@ class Matching:
     True pixels are numbered in raster order, so those within reach of a pixel are one range of numbers per
     row: no list of edges, let alone a cost matrix, is ever built.
 
+    With several annotators it matters which predicted pixels are matched, not only how many. Matchings that share
+    votes prefer near pairs, as the BSDS code does: a predicted pixel for which there is no path takes over the true
+    pixel of a predicted one that is farther from it, where there is one.
+
     Args:
         truth: The true boundary, with a margin wider than the radius on each side.
         radius: Largest distance of a matched pair [px].
+        votes: Of each pixel of the flat map, by how many matchings that share this array it is matched as predicted;
+            at most 255 may share it.
     """
 
-    def __init__(self, truth: Bool[ndarray, "h w"], radius: float) -> None:
+    def __init__(self, truth: Bool[ndarray, "h w"], radius: float, votes: UInt8[ndarray, " hw"] | None = None) -> None:
         width = truth.shape[1]
         flat = truth.ravel()
         self._truth_at = np.flatnonzero(flat).astype(np.int32)
         self._truths_before = np.concatenate([[0], np.cumsum(flat)]).astype(np.int32)
         self._truth_of = np.full(flat.size, _ABSENT, np.int32)
+        self._shares_votes = votes is not None
+        self._votes = np.zeros(flat.size, np.uint8) if votes is None else votes
+        self._width = width
         total = self._truth_at.size
         self._pixel_of = np.full(total, _FREE, np.int32)
         self._seen = np.zeros(total, np.int32)
@@ -43,12 +52,15 @@ class Matching:
         self._searches = 0
         self.size = 0
 
-    def update(self, added: Int32[ndarray, " added"], removed: Int32[ndarray, " removed"]) -> None:
-        """Let predicted pixels, given as flat indices, come and go."""
-        planes = (self._truth_of, self._pixel_of, self._truths_before, self._truth_at)
+    def update(self, added: Int32[ndarray, " added"], removed: Int32[ndarray, " removed"]) -> int:
+        """Let predicted pixels, given as flat indices, come and go; return how many more pixels have votes."""
+        planes = (self._truth_of, self._pixel_of, self._truths_before, self._truth_at, self._votes)
         scratch = (self._seen, self._came_from, self._queue)
-        self.size += _update(added, removed, *planes, *scratch, self._rows, self._disc, self._searches)
+        width = self._width if self._shares_votes else 0
+        gained, correct = _update(added, removed, *planes, *scratch, self._rows, self._disc, width, self._searches)
+        self.size += gained
         self._searches += added.size
+        return correct
 
     def matched(self) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
         """Flat indices of the matched predicted pixels and of their true pixels."""
@@ -69,8 +81,11 @@ def _reach(radius: float, width: int) -> tuple[Int32[ndarray, "rows 2"], Int32[n
 
 @jit(nogil=True)
 @no_type_check
-def _update(added, removed, truth_of, pixel_of, before, truth_at, seen, came_from, queue, rows, disc, searches):
-    gained = 0
+def _update(
+    added, removed, truth_of, pixel_of, before, truth_at, votes, seen, came_from, queue, rows, disc, width, searches
+):
+    """Return by how much the matching grew, and the number of pixels with votes."""
+    gained, correct = 0, 0
     freed = np.empty(removed.size, np.int32)
     orphans = 0
     for pixel in removed:
@@ -80,16 +95,31 @@ def _update(added, removed, truth_of, pixel_of, before, truth_at, seen, came_fro
             continue
         pixel_of[truth] = _FREE
         gained -= 1
+        votes[pixel] -= 1
+        correct -= votes[pixel] == 0
         if seen[truth] == _DEAD:
             freed[orphans] = truth
             orphans += 1
-    for i in range(added.size):
-        truth_of[added[i]] = _FREE
-        search = searches + i + 1
-        gained += _match_predicted(added[i], search, truth_of, pixel_of, before, seen, came_from, queue, rows, disc)
-    for i in range(orphans):
-        gained += _match_true(freed[i], truth_of, pixel_of, truth_at, seen, came_from, queue, disc)
-    return gained
+    for i in range(added.size + orphans):
+        if i < added.size:
+            pixel = added[i]
+            truth_of[pixel] = _FREE
+            search = searches + i + 1
+            found = _match_predicted(pixel, search, truth_of, pixel_of, before, seen, came_from, queue, rows, disc)
+        else:
+            pixel = _match_true(freed[i - added.size], truth_of, pixel_of, truth_at, seen, came_from, queue, disc)
+            found = pixel >= 0
+        gained += found
+        if not found and width and i < added.size:
+            left = _take_over(pixel, truth_of, pixel_of, before, truth_at, disc, width)
+            found = left != pixel
+            if found:
+                votes[left] -= 1
+                correct -= votes[left] == 0
+        if found:
+            votes[pixel] += 1
+            correct += votes[pixel] == 1
+    return gained, correct
 
 
 @jit(nogil=True)
@@ -101,7 +131,7 @@ def _match_predicted(start, search, truth_of, pixel_of, before, seen, came_from,
         if before[start + offset + 1] > truth and pixel_of[truth] == _FREE and seen[truth] != _DEAD:
             truth_of[start] = truth
             pixel_of[truth] = start
-            return 1
+            return True
     queue[0] = start
     head, tail = 0, 1
     while head < tail:
@@ -115,12 +145,38 @@ def _match_predicted(start, search, truth_of, pixel_of, before, seen, came_from,
                 came_from[truth] = pixel
                 if pixel_of[truth] == _FREE:
                     _flip_to_start(truth, start, truth_of, pixel_of, came_from)
-                    return 1
+                    return True
                 queue[tail] = pixel_of[truth]
                 tail += 1
     for i in range(1, tail):
         seen[truth_of[queue[i]]] = _DEAD
-    return 0
+    return False
+
+
+@jit(nogil=True)
+@no_type_check
+def _take_over(pixel, truth_of, pixel_of, before, truth_at, disc, width):
+    """Let a free predicted pixel take a true pixel over if it is nearer, and so on; return the one that stays free."""
+    while True:
+        most, chosen = 1e-9, -1
+        for offset in disc:
+            truth = before[pixel + offset]
+            if before[pixel + offset + 1] == truth or pixel_of[truth] == _FREE:
+                continue
+            gain = _distance(pixel_of[truth], truth_at[truth], width) - _distance(pixel, truth_at[truth], width)
+            if gain > most:
+                most, chosen = gain, truth
+        if chosen < 0:
+            return pixel
+        other = pixel_of[chosen]
+        pixel_of[chosen], truth_of[pixel], truth_of[other] = pixel, chosen, _FREE
+        pixel = other
+
+
+@jit(nogil=True)
+@no_type_check
+def _distance(pixel, other, width):
+    return math.hypot(pixel // width - other // width, pixel % width - other % width)
 
 
 @jit(nogil=True)
@@ -138,7 +194,7 @@ def _flip_to_start(truth, start, truth_of, pixel_of, came_from):
 @jit(nogil=True)
 @no_type_check
 def _match_true(start, truth_of, pixel_of, truth_at, seen, came_from, queue, disc):
-    """Search a path from a freed, dead true pixel back to a free predicted one; revive what it saw if none is.
+    """Search a path from a freed, dead true pixel to a free predicted one; return that, or -1 and revive what it saw.
 
     Only dead true pixels can lie on such a path, because all that a free predicted pixel reaches is dead.
     """
@@ -155,13 +211,13 @@ def _match_true(start, truth_of, pixel_of, truth_at, seen, came_from, queue, dis
                 _flip_to_freed(pixel, truth, truth_of, pixel_of, came_from)
                 for i in range(tail):
                     seen[queue[i]] = _DEAD
-                return 1
+                return pixel
             if other != _ABSENT and seen[other] == _DEAD:
                 seen[other] = 0
                 came_from[other] = truth
                 queue[tail] = other
                 tail += 1
-    return 0
+    return -1
 
 
 @jit(nogil=True)

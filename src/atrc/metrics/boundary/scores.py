@@ -1,12 +1,22 @@
 """From counts to ODS-F, OIS-F and AP."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
 from numpy import ndarray
 
-from atrc.metrics.boundary.counting import THRESHOLDS
+from atrc.metrics.boundary.protocol import BoundaryProtocol
+
+
+class Point(NamedTuple):
+    """A point on a precision-recall curve."""
+
+    threshold: float
+    precision: float
+    recall: float
+    f_measure: float
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class BoundaryScores:
         precision: Precision at each threshold.
         recall: Recall at each threshold.
         thresholds: The thresholds.
+        protocol: How it was measured.
     """
 
     ods_f: float
@@ -34,52 +45,71 @@ class BoundaryScores:
     precision: tuple[float, ...]
     recall: tuple[float, ...]
     thresholds: tuple[float, ...]
+    protocol: BoundaryProtocol
 
 
 # i images, t thresholds
-def boundary_scores(counts: Int[ndarray, "i t 3"], per_image: bool = True) -> BoundaryScores:
+def boundary_scores(
+    counts: Int[ndarray, "i t 4"], protocol: BoundaryProtocol, per_image: bool = True
+) -> BoundaryScores:
     """Score what ``boundary_counts`` counted in each image of a data set.
 
-    Always finite, by SEISM's conventions: without predicted pixels precision is 1, recall 0 and F 0; without
-    true pixels precision is 0, recall 1 and F 0. Of equally good thresholds the lowest is taken.
+    Always finite, by the conventions of ``protocol.scoring``. Of equally good thresholds the lowest is taken.
 
-    Source: SEISM and Dollár's edges toolbox. F is not interpolated between thresholds (SEISM; Dollár's
-    toolbox does). AP sums 101 values and divides by 100, and is 0 if recall never changes (both do).
+    Source: SEISM, the BSDS benchmark and Dollár's edges toolbox. AP interpolates precision linearly at 101 recalls,
+    sums and divides by 100, and is 0 if recall never changes, as all three do.
 
     Args:
-        counts: Matched, predicted and true pixels of each image and threshold.
+        counts: Correct, predicted, found and true pixels of each image and threshold.
+        protocol: How they were counted.
         per_image: Whether the first axis really holds single images, so that OIS-F means something.
     """
     totals = counts.sum(axis=0)
-    precision, recall, f_measure = _rates(totals)
-    best = int(f_measure.argmax())
+    precision, recall, _ = rates(totals, protocol)
+    best = best_point(totals, protocol)
     return BoundaryScores(
-        ods_f=float(f_measure[best]),
-        ods_threshold=_round(THRESHOLDS)[best],
-        ods_precision=float(precision[best]),
-        ods_recall=float(recall[best]),
-        ois_f=_ois_f(counts) if per_image else None,
+        ods_f=best.f_measure,
+        ods_threshold=best.threshold,
+        ods_precision=best.precision,
+        ods_recall=best.recall,
+        ois_f=image_scale_rates(counts, protocol)[2] if per_image else None,
         ap=_average_precision(precision, recall),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
-        thresholds=_round(THRESHOLDS),
+        thresholds=protocol.thresholds,
+        protocol=protocol,
     )
 
 
-def _rates(
-    counts: Int[ndarray, "*any 3"],
+def rates(
+    counts: Int[ndarray, "*any 4"], protocol: BoundaryProtocol
 ) -> tuple[Float64[ndarray, "*any"], Float64[ndarray, "*any"], Float64[ndarray, "*any"]]:
-    matched, predicted, true = np.moveaxis(counts, -1, 0)
-    recall = np.where(true > 0, matched / np.maximum(true, 1), 1.0)
-    precision = np.where(predicted > 0, matched / np.maximum(predicted, 1), 1.0) * (true > 0)
-    f_measure = 2 * matched / np.maximum(predicted + true, 1)  # = 2 P R / (P + R), matching being one to one
+    """Return precision, recall and F of counts."""
+    correct, predicted, found, true = np.moveaxis(counts, -1, 0)
+    of_nothing = float(protocol.scoring == "seism")
+    recall = np.where(true > 0, found / np.maximum(true, 1), of_nothing)
+    precision = np.where(predicted > 0, correct / np.maximum(predicted, 1), of_nothing) * (true > 0)
+    # 2 P R / (P + R), rounded once where one annotator makes `correct` and `found` equal.
+    f_measure = 2 * correct / np.maximum(predicted + true * (correct / np.maximum(found, 1)), 1)
     return precision, recall, f_measure
 
 
-def _ois_f(counts: Int[ndarray, "i t 3"]) -> float:
-    _, _, f_measures = _rates(counts)
-    chosen = np.take_along_axis(counts, f_measures.argmax(axis=1)[:, None, None], axis=1)
-    return float(_rates(chosen.sum(axis=0))[2][0])
+def best_point(counts: Int[ndarray, "t 4"], protocol: BoundaryProtocol) -> Point:
+    """Return the point of the best F, between thresholds if the protocol scores so."""
+    points = np.array([protocol.thresholds, *rates(counts, protocol)])
+    if protocol.scoring == "bsds" and points.shape[1] > 1:
+        share = np.linspace(0, 1, 100)
+        points = (points[:, 1:, None] * share + points[:, :-1, None] * (1 - share)).reshape(4, -1)
+        points[3] = 2 * points[1] * points[2] / np.maximum(points[1] + points[2], np.finfo(float).eps)
+    return Point(*points[:, points[3].argmax()].tolist())
+
+
+def image_scale_rates(counts: Int[ndarray, "i t 4"], protocol: BoundaryProtocol) -> tuple[float, float, float]:
+    """Return precision, recall and F over all images, each at its own best threshold (OIS)."""
+    best = rates(counts, protocol)[2].argmax(axis=1)
+    summed = np.take_along_axis(counts, best[:, None, None], axis=1).sum(axis=0)
+    precision, recall, f_measure = rates(summed, protocol)
+    return float(precision[0]), float(recall[0]), float(f_measure[0])
 
 
 def _average_precision(precision: Float64[ndarray, " t"], recall: Float64[ndarray, " t"]) -> float:
@@ -89,8 +119,3 @@ def _average_precision(precision: Float64[ndarray, " t"], recall: Float64[ndarra
     grid = np.arange(101) / 100
     grid = grid[(grid >= recalls[0]) & (grid <= recalls[-1])]
     return float(np.interp(grid, recalls, precision[first]).sum() / 100)
-
-
-def _round(thresholds: ndarray) -> tuple[float, ...]:
-    """As double-precision numbers that print as 0.01 instead of 0.009999999776482582."""
-    return tuple(round(threshold, 3) for threshold in thresholds.tolist())

@@ -6,32 +6,56 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Float32
 from numpy import ndarray
-from scipy.ndimage import correlate1d
 
 from atrc.jit import jit
 
-_TRIANGLE = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1]) / 25  # radius 4
+_RADIUS = 4  # [px] of the triangle filter before directions are taken
 _MARGIN = 1.01  # a neighbour suppresses only if it is stronger by more than 1 %
 _BORDER = 5  # [px] strengths fade to 0 over this distance to the image border
 
 
 # h w image
 def suppress(probability: Float32[ndarray, "h w"]) -> Float32[ndarray, "h w"]:
-    """Keep the strengths that are maximal across their boundary, set the others to 0.
-
-    Source: Dollár and Zitnick, "Fast Edge Detection Using Structured Forests", 2015, with SEISM's
-    settings: triangle filter of radius 4, r = 1, s = 5, m = 1.01.
-    """
+    """Suppress as ``atrc.metrics.boundary.suppress``."""
     across_x, across_y = _normals(probability)
     strength = np.empty_like(probability)
     _suppress(np.ascontiguousarray(probability), across_x, across_y, strength)
     return strength * _fade(strength.shape[0])[:, None] * _fade(strength.shape[1])
 
 
+def triangle_filter(values: Float32[ndarray, "h w"], radius: int) -> Float32[ndarray, "h w"]:
+    """Smooth by a separable triangle; at the borders the image goes on as its mirror image.
+
+    Equal to the bit to ``scipy.ndimage.correlate1d`` along columns, then rows; SciPy takes long to import.
+    """
+    half = (np.arange(radius + 1, 0, -1) / (radius + 1) ** 2).astype(np.float64)
+    down = np.ascontiguousarray(_filter_rows(np.ascontiguousarray(values.T), half).T)
+    return _filter_rows(down, half)
+
+
+@jit(nogil=True)
+@no_type_check
+def _filter_rows(values, half):
+    """Correlate each row with the weights in ``half``: of its centre, then of the distances 1, 2, .."""
+    height, width = values.shape
+    reach = half.size - 1
+    filtered = np.empty_like(values)
+    line = np.empty(width + 2 * reach)
+    for y in range(height):
+        for i in range(line.size):
+            x = (i - reach) % (2 * width)
+            line[i] = values[y, min(x, 2 * width - 1 - x)]
+        for x in range(width):
+            total = line[x + reach] * half[0]
+            for step in range(reach, 0, -1):
+                total += (line[x + reach - step] + line[x + reach + step]) * half[step]
+            filtered[y, x] = total
+    return filtered
+
+
 def _normals(probability: Float32[ndarray, "h w"]) -> tuple[Float32[ndarray, "h w"], Float32[ndarray, "h w"]]:
     """Directions across the boundaries, not normalised, from the second derivatives of the smoothed map."""
-    smooth = correlate1d(correlate1d(probability, _TRIANGLE, 0), _TRIANGLE, 1)
-    d_y, d_x = np.gradient(smooth)
+    d_y, d_x = np.gradient(triangle_filter(probability, _RADIUS))
     d_xy, d_xx = np.gradient(d_x)
     d_yy = np.gradient(d_y, axis=0)
     return d_xx + np.float32(1e-5), d_yy * np.sign(-d_xy)

@@ -1,38 +1,84 @@
-"""Optimisers and the learning-rate schedule."""
+"""Optimisers, from timm and PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
+from timm.optim import create_optimizer_v2
+from torch import nn
 from torch.optim import Optimizer
 
-from atrc.training.recipe import OptimConfig
+from atrc.errors import UserError
+
+# Names in recipes -> names in timm. On a GPU the step runs over all tensors at once (`foreach`), which is PyTorch's
+# default and gives the same numbers; fused kernels round differently and are not used.
+OPTIMIZERS = {
+    "sgd": "momentum",  # with classical momentum: the paper's
+    "nesterov": "sgd",
+    "adam": "adam",
+    "adamw": "adamw",
+    "nadamw": "nadamw",
+    "adan": "adan",
+    "lamb": "lamb",
+    "lion": "lion",
+    "muon": "muon",
+    "rmsprop": "rmsprop",
+}
 
 
-def polynomial(config: OptimConfig, step: int) -> float:
-    """Return the learning rate of a step (0-based): polynomial decay to 0 after an optional linear warm-up.
+def build_optimizer(
+    name: str,
+    groups: list[nn.Parameter] | list[dict[str, Any]],
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+) -> Optimizer:
+    """Make an optimiser.
 
-    >>> polynomial(OptimConfig(steps=10, lr=1.0, power=1.0), 5)
-    0.5
+    Args:
+        name: A key of `OPTIMIZERS`.
+        groups: Parameters, or groups of them.
+        lr: Learning rate.
+        momentum: Momentum, for optimisers that have it.
+        weight_decay: Weight decay of groups without their own.
+
+    Raises:
+        UserError: The name is unknown.
     """
-    rise = min(1.0, (step + 1) / (config.warmup + 1))
-    return config.lr * rise * (1 - step / config.steps) ** config.power
+    return create_optimizer_v2(groups, opt=timm_name(name), lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def timm_name(name: str) -> str:
+    """Return timm's name of an optimiser.
+
+    Raises:
+        UserError: The name is unknown.
+    """
+    if name not in OPTIMIZERS:
+        raise UserError(f"optim.optimizer is '{name}'; choose from {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
 
 
 class Joint(Optimizer):
-    """Several optimisers that step as one, so that gradient scaling and checkpoints see a single one."""
+    """Several optimisers that step as one, so that gradient scaling and checkpoints see a single one.
+
+    Attributes:
+        active: Those that step; all, unless somebody selects some.
+    """
+
+    active: tuple[Optimizer, ...]
 
     def __init__(self, *optimizers: Optimizer) -> None:
-        self.optimizers = optimizers
+        self.optimizers = self.active = optimizers
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         super().__init__([{**group} for group in groups], {})
-        self.param_groups = groups  # the very groups of the members, so that a change of lr reaches them
+        self.param_groups = groups  # the members' own groups, so that a change of lr reaches them
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Step every member."""
-        for optimizer in self.optimizers:
+        """Step the active members."""
+        for optimizer in self.active:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -44,8 +90,3 @@ class Joint(Optimizer):
         for optimizer, state in zip(self.optimizers, state_dict["members"], strict=True):
             optimizer.load_state_dict(state)
         self.param_groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
-
-
-def sgd(parameters: list[torch.nn.Parameter], config: OptimConfig) -> torch.optim.SGD:
-    """Return the paper's optimiser of the network's weights."""
-    return torch.optim.SGD(parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay)

@@ -25,7 +25,7 @@ class DataConfig:
     """Where the images come from and how they are augmented.
 
     Attributes:
-        root: Data set folder: NYUD_MT, PASCAL_MT, Rooms, or one's own with a dataset.yaml. An archive beside its name
+        root: Data set folder: NYUD_MT, PASCAL_MT, Rooms, or one's own with a dataset.yaml. An archive next to it
             is unpacked first.
         url: Where to download the archive of a folder that is not there.
         tasks: Tasks to predict; all that the data set labels if empty.
@@ -66,23 +66,39 @@ class OptimConfig:
 
     Attributes:
         steps: Iterations.
-        lr: Initial learning rate of SGD; decays as (1 - step / steps) ** power.
-        momentum: Momentum of SGD.
-        weight_decay: Weight decay of SGD.
-        power: Power of the decay.
-        warmup: Steps over which the learning rate first rises linearly.
+        lr: Learning rate at the start of the schedule.
+        optimizer: "sgd" (the paper), "nesterov", "adam", "adamw", "nadamw", "adan", "lamb", "lion", "muon" or
+            "rmsprop".
+        momentum: Momentum of the optimisers that have it: sgd, nesterov, muon, rmsprop.
+        weight_decay: Weight decay.
+        decay_all: Whether norms and biases decay too, as in the paper.
+        schedule: "polynomial" (the paper), "cosine" or "constant" learning rate.
+        power: Power of the polynomial (1 - step / steps) ** power.
+        warmup: Steps over which the learning rate first rises linearly; the schedule takes the remaining ones.
+        backbone_lr_factor: Factor of the learning rate of the backbone.
+        layer_decay: Factor of the learning rate from one layer of the backbone to the layer below it; 1 for none.
         clip: Largest norm of the weights' gradient; unlimited if not given.
+        accumulate: Parts in which the images of a step go through the network, to save memory.
+        ema: Decay of a moving average of the weights, such as 0.999, which is then evaluated and shared in place of
+            the weights; none if not given.
         balancing: How the tasks' losses become one gradient: "fixed" weights (the paper), "uncertainty" (learned
             weights), or "torchjd:AGGREGATOR", such as torchjd:UPGrad, with the extra atrc[balancing].
     """
 
     steps: int = 40_000
     lr: float = 0.01
+    optimizer: str = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    decay_all: bool = True
+    schedule: str = "polynomial"
     power: float = 0.9
     warmup: int = 0
+    backbone_lr_factor: float = 1.0
+    layer_decay: float = 1.0
     clip: float | None = None
+    accumulate: int = 1
+    ema: float | None = None
     balancing: str = "fixed"
 
 
@@ -96,10 +112,11 @@ class SearchConfig:
         temperature: Gumbel-softmax temperature at the first and the last step.
         entropy_weight: Weight of the mean entropy in the loss at the first and the last step.
         lead: A block is fixed once its best probability leads the second by this much.
-        clip: Largest norm of the weights' gradient while searching.
-        cost_weight: Weight, in the loss, of the expected cost of what is searched: multiply-adds as a share of the
-            dearest genotype's or tree's. BMTAS has it (the recipe search/branches sets 0.1), the search of contexts in
-            the paper has not; 0 leaves it out.
+        clip: Largest norm of the gradient of weights and architecture parameters together; unlimited if null.
+        cost_weight: Weight, in the loss, of the expected cost of what is searched. For contexts: multiply-adds as a
+            share of those of the most expensive genotype; the paper has none, which is 0. For branches: GFLOPs of an
+            image, for every task (0.05 in the recipe search/branches).
+        warmup: Share of the steps before the architecture parameters are trained, for branches.
     """
 
     space: Literal["contexts", "branches"] = "contexts"
@@ -107,8 +124,9 @@ class SearchConfig:
     temperature: tuple[float, float] = (1.0, 0.05)
     entropy_weight: tuple[float, float] = (-0.02, 0.06)
     lead: float = 0.3
-    clip: float = 10.0
+    clip: float | None = 10.0
     cost_weight: float = 0.0
+    warmup: float = 0.0
 
 
 @dataclass
@@ -124,6 +142,8 @@ class Recipe:
         seed: Fixes initial weights, batches, augmentation and sampling.
         validate_every: Steps between validations and checkpoints; only at the end if 0.
         log_every: Steps between rows of train.csv.
+        log: Where curves go: "csv" (tables in the run's folder), "tensorboard", "wandb" and "mlflow"; the last two
+            need the extra atrc[log].
         precision: "32", "64", "bf16", "16" (mixed), or "auto": bf16 on GPUs that have it, else 32.
         accelerator: As in Lightning: "auto", "cpu", "gpu" ..
         devices: Number of devices, of every node.
@@ -131,7 +151,7 @@ class Recipe:
         timeout: Seconds that a process of a distributed run waits for another before the run ends: more than the
             slowest takes to start, or to evaluate its share [s].
         deterministic: Use only deterministic kernels (on a GPU set CUBLAS_WORKSPACE_CONFIG=:4096:8 too).
-        recompute: What to compute anew in the backward pass instead of keeping it, for the same numbers in less memory
+        recompute: What to compute again in the backward pass instead of keeping it, for the same numbers in less memory
             and more time: "nothing", the "distillation" (ATRC's, target by target) or the whole "network", part by
             part. By default the distillation of a search, else nothing.
         channels_last: Keep feature maps with their channels last, which convolutions on GPUs in bf16 or fp16 prefer.
@@ -146,6 +166,7 @@ class Recipe:
     seed: int = 0
     validate_every: int = 2000
     log_every: int = 50
+    log: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
     precision: Literal["auto", "32", "64", "bf16", "16"] = "auto"
     accelerator: str = "auto"
     devices: int = 1
@@ -178,6 +199,7 @@ FREE = (
     "nodes",
     "timeout",
     "log_every",
+    "log",
     "recompute",
 )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from atrc.branching import Groups
-from atrc.errors import UserError, first_line, require_format
+from atrc.errors import UserError, require_format
 from atrc.files import replacing
 from atrc.network import MultiTaskNetwork
 from atrc.network.config import EARLIER
@@ -22,7 +22,7 @@ from atrc.sharing.architecture import RESOLVED, Architecture, tasks_from_values
 from atrc.sharing.weights import at_most, load_weights
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.recipe import Recipe, differences, flatten
-from atrc.training.run.safe_load import CodeError, check_stored
+from atrc.training.run.safe_load import safe_load
 
 FORMAT, VERSION = "atrc-checkpoint", 1
 KINDS: dict[str, type | UnionType] = {
@@ -44,8 +44,8 @@ class Checkpoint:
         genotype: Contexts by target and source; None without ATRC.
         branching: Groups of tasks by stage; None where the backbone does not branch.
         layout: What the data set was.
-        network: State of the network.
-        training: State of optimiser, gradient scaler and balancing.
+        network: State of the network, of its moving average if the run has one.
+        training: State of optimiser, gradient scaler and balancing; `weights` are those next to a moving average.
     """
 
     step: int
@@ -69,12 +69,12 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
-        """Read a checkpoint without running any code that it holds.
+        """Read a checkpoint without running any code in the file.
 
         Raises:
             UserError: No such file, not a checkpoint of ours, or of a newer version.
         """
-        content = read_tensors(path)
+        content = safe_load(path)
         if not isinstance(content, dict) or not isinstance(name := content.get("format"), str) or name != FORMAT:
             raise UserError(f"{path}: not a checkpoint of atrc")
         require_format(content.get("version"), VERSION, str(path))
@@ -85,17 +85,31 @@ class Checkpoint:
             content["recipe"] = content["recipe"] | {"network": EARLIER | network}
         return cls(**{key: content[key] for key in KINDS})
 
-    def require_recipe(self, recipe: Recipe, phase: str, path: Path) -> None:
-        """Refuse to continue another run than the one that was asked for."""
+    def require_recipe(self, recipe: Recipe, phase: str, path: Path, *, extend: bool = False) -> None:
+        """Refuse to continue another run than the one that was asked for.
+
+        Args:
+            recipe: The recipe now.
+            phase: "train" or "search".
+            path: Of the checkpoint.
+            extend: Whether `optim.steps` may be larger than it was.
+
+        Raises:
+            UserError: Names the first difference.
+        """
         if self.phase != phase:
             raise UserError(f"{path}: belongs to `atrc {self.phase}`, not to `atrc {phase}`; choose another --out")
-        changed = differences(self.recipe, recipe.to_dict())
+        steps = recipe.optim.steps
+        if extend and steps < self.step:
+            raise UserError(f"--extend {steps}: {path} has {self.step} steps already; give a larger number")
+        changed = [key for key in differences(self.recipe, recipe.to_dict()) if not (extend and key == "optim.steps")]
         if changed:
             key = changed[0]
             old, new = flatten(self.recipe).get(key), flatten(recipe.to_dict()).get(key)
+            longer = key == "optim.steps" and new > old  # type: ignore[operator]
             raise UserError(
-                f"{path}: is of another recipe: {key} was {old}, now {new}; "
-                "restore the value, or start afresh with another --out"
+                f"{path}: belongs to another recipe: {key} was {old}, now {new}; "
+                f"restore the value, or {'give --extend ' + str(new) if longer else 'choose another --out'}"
             )
 
     def require_tasks(self, tasks: Sequence[Task], root: str) -> None:
@@ -106,7 +120,7 @@ class Checkpoint:
                 if ours[key] != theirs.get(key):
                     raise UserError(
                         f"{root}: {task.name} has {_short(key, theirs.get(key))}, the checkpoint "
-                        f"{_short(key, ours[key])}; use the data set that it was trained on, or train afresh"
+                        f"{_short(key, ours[key])}; use the data set that it was trained on, or train again"
                     )
 
     def require_outputs(self, tasks: Sequence[Task], root: str) -> None:
@@ -134,7 +148,7 @@ class Checkpoint:
         architecture = self.architecture  # whose values are checked
         space, seed, genotype = (_nested(self.recipe, key) for key in ("search.space", "seed", "network.genotype"))
         if space not in ("contexts", "branches") or not isinstance(seed, int) or not isinstance(genotype, str | None):
-            raise UserError("its recipe has a search.space, seed or network.genotype that none can be; copy it again")
+            raise UserError("its recipe has an invalid search.space, seed or network.genotype; copy it again")
         return build_supergraph(replace(architecture.config, genotype=genotype), architecture.tasks, space, seed=seed)
 
     @property
@@ -166,26 +180,6 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
                 os.fsync(file.fileno())
         except RuntimeError as error:  # of PyTorch, about a file that is shorter than it thinks
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-
-
-def read_tensors(path: str | Path) -> Any:
-    """Read what `write_tensors` wrote, without running any code that a file may hold.
-
-    Raises:
-        UserError: No such file, or not such a file.
-    """
-    try:
-        check_stored(Path(path))
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such checkpoint") from None
-    except CodeError as error:
-        raise UserError(
-            f"{path}: holds code to run ({error}), which no checkpoint of atrc does, and none was run; get it from a "
-            "source that you trust"
-        ) from None
-    except Exception as error:  # zipfile, pickle and torch raise many kinds on damaged bytes
-        raise UserError(f"{path}: not a readable checkpoint ({first_line(error)})") from None
 
 
 def checkpoint_path(path: str | Path) -> Path:

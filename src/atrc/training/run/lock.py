@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""The lock of a folder: one process at a time works in it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from atrc.files import naming
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Keep other processes off a folder until this one leaves it, in whatever way it does.
+def lock(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder until this one leaves it or ends.
 
-    Where a file system has no locks, nobody is kept off.
+    On a file system without locks there is no protection.
 
     Raises:
-        UserError: Another process has it, or it cannot be written.
+        UserError: Another process has the lock, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,20 +28,20 @@ def only_one(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from None
     with file:
-        # A lock of the process, not of the open file, which loader workers that outlive it would hold.
+        # A lock of the process, not of the open file, which loader workers would keep when they outlive it.
         with contextlib.suppress(OSError):
-            _lock(file.fileno(), folder)
+            _acquire(file.fileno(), folder)
         with naming(folder / ".lock"):
             file.truncate(0)
             os.write(file.fileno(), str(os.getpid()).encode())  # no buffer, which a full disk would keep
         yield
 
 
-def _lock(file: int, folder: Path) -> None:
+def _acquire(file: int, folder: Path) -> None:
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         holder = os.pread(file, 20, 0).decode()
         raise UserError(
-            f"{folder}: another atrc is at work here (process {holder}); wait for it, stop it, or choose another --out"
+            f"{folder}: another atrc works here (process {holder}); wait for it, stop it, or choose another --out"
         ) from None

@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe, SearchConfig
 from atrc.training.run.checkpoint import Checkpoint, checkpoint_path
 from atrc.training.run.folder import read_table
+from atrc.training.step import Stepper
+
+NETWORK, OPTIM = ({field.name for field in fields(kind)} for kind in (NetworkConfig, OptimConfig))
 
 
 def tiny(out: Path, data: Path, steps: int = 4, **options: Any) -> Recipe:
-    """Return a recipe of seconds: 32x32 crops, a checkpoint every second step."""
-    network = {key: options.pop(key) for key in ("distillation", "genotype", "dropout") if key in options}
+    """Return a recipe of seconds: a tiny backbone, 32x32 crops, a checkpoint every second step.
+
+    Options are keys of the recipe, of `network` and of `optim`, and the `tasks`.
+    """
+    tasks = options.pop("tasks", [])
+    network = {"backbone": "timm:test_efficientnet"} | {key: options.pop(key) for key in NETWORK & set(options)}
+    optim = {key: options.pop(key) for key in OPTIM & set(options)}
     settings: dict[str, Any] = {"accelerator": "cpu", "precision": "32", "validate_every": 2, "log_every": 1, **options}
     return Recipe(
         out=str(out),
-        data=DataConfig(root=str(data), crop=(32, 32), batch_size=2, workers=0),
+        data=DataConfig(root=str(data), tasks=tasks, crop=(32, 32), batch_size=2, workers=0),
         network=NetworkConfig(**network),
-        optim=OptimConfig(steps=steps),
+        optim=OptimConfig(steps=steps, **optim),
         search=SearchConfig(lr=0.3),
         **settings,
     )
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Interrupt runs when a step begins, counted from 0, until the patch is undone."""
+    take = Stepper.take
+
+    def broken(self: Stepper, number: int, batch: Any) -> Any:
+        if number == step:
+            raise KeyboardInterrupt
+        return take(self, number, batch)
+
+    monkeypatch.setattr(Stepper, "take", broken)
 
 
 def last(run: Path) -> Checkpoint:

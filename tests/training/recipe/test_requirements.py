@@ -47,7 +47,7 @@ def test_the_defaults_can_be_run():
             {"network": NetworkConfig(branching="at:2"), "search": SearchConfig(space="branches")},
             True,
             1,
-            "network.branching at:2 has no place",
+            "leave out network.branching at:2",
         ),
     ],
 )

@@ -192,10 +192,13 @@ def test_batches_and_half_precision_predict_about_the_same(network, tmp_path):
     assert 0 < (half - alone["depth"]).abs().max() < 0.05 * alone["depth"].abs().max() + 0.05
 
 
-def test_the_longest_side_is_by_default_the_training_size():
-    assert Settings().side_for((425, 560)) == 560
-    assert Settings().side_for(None) == 640
-    assert Settings(max_side=99).side_for((425, 560)) == 99
+def test_windows_and_flips_are_those_of_python_and_images_keep_their_size(network, model, tmp_path):
+    image, options = noise(tmp_path / "a.png", 90, 70), {"window": (40, 60), "tta": "flip"}
+    assert run_predict(model, [str(image)], tmp_path / "out", Settings(keep="raw", **options))
+    expected = network.predict(image, **options)
+    assert expected.image.shape == (70, 90, 3)
+    np.testing.assert_array_equal(read(tmp_path / "out/depth/a.npy"), expected["depth"])
+    np.testing.assert_array_equal(read(tmp_path / "out/semseg/a.png"), expected["semseg"])
 
 
 def test_invalid_settings_are_refused(network):

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from atrc.app.data import sheet as data_sheet
-from atrc.app.legends import LINE, draw_legend
-from atrc.app.predict.files import STRIP, Writer, strips, write_raw
+from atrc.app.predict.files import Writer, write_raw
 from atrc.app.predict.predictor import decode
-from atrc.app.predict.sheet import draw_colour, draw_sheet
 from atrc.errors import UserError
+from atrc.network.predict import STRIP, strips
 from atrc.tasks import Depth, SemanticSegmentation, SurfaceNormals
+from atrc.tasks.legends import LINE, draw_legend
+from atrc.tasks.sheet import draw_colour, draw_sheet
 from predicting import RAW, SEMSEG, TASKS, outputs, read
 
 
@@ -23,7 +24,7 @@ def test_strips_are_the_networks_own_resize(size, monkeypatch):
     logits = torch.randn(3, 13, 9)
     expected = F.interpolate(logits[None], size, mode="bilinear")
     for numbers in (STRIP, 700):
-        monkeypatch.setattr("atrc.app.predict.files.STRIP", numbers)
+        monkeypatch.setattr("atrc.network.predict.STRIP", numbers)
         found = torch.cat(list(strips(logits, size)), 2)
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     if size == logits.shape[1:]:

@@ -11,9 +11,9 @@ from atrc.app.predict.predict import run_predict
 from atrc.app.predict.predictor import decode, non_finite
 from atrc.app.predict.report import Report
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_sheet
 from atrc.app.predict.video import Frame, Summary, chunks
 from atrc.errors import UserError
+from atrc.tasks.sheet import draw_sheet
 from predicting import PREDICTED, RAW, files, index, noise, outputs, read
 
 av = pytest.importorskip("av")

@@ -15,11 +15,11 @@ from atrc.app.explorer.examples import Example
 from atrc.app.explorer.limits import Limits, LRUCache, MissingError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
-from atrc.app.legends import to_bytes
 from atrc.contexts import CONTEXTS, get_context
 from atrc.images import read_image
 from atrc.studies.attention.figures import COLOURS
 from atrc.studies.figures.style import ink
+from atrc.tasks.legends import to_bytes
 
 # h w image
 

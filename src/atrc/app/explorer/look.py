@@ -11,12 +11,12 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from atrc.app.explorer.limits import MissingError
-from atrc.app.legends import describe_value, present, to_bytes, to_css
 from atrc.contexts import get_context
 from atrc.errors import UserError
 from atrc.studies.attention.figures import describe_range
 from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
+from atrc.tasks.legends import describe_value, present, to_bytes, to_css
 
 # h w image, y x feature grid
 

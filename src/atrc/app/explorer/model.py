@@ -8,20 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from atrc.app.explorer.look import Look
-from atrc.app.legends import ball, describe_legend, to_bytes
 from atrc.app.predict.predictor import Predictor
-from atrc.app.predict.settings import SIDE
 from atrc.errors import UserError
 from atrc.images import shrunk
 from atrc.network import MultiTaskNetwork, Output
+from atrc.network.predict import Logits, decode
 from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
+from atrc.tasks.legends import ball, describe_legend, to_bytes
 
 # h w image, y x network's input
 
@@ -44,10 +42,11 @@ class Model:
         if max_side is not None and max_side < 1:
             raise UserError(f"--max-side is {max_side}; it has to be 1 or more")
         self.name = name
-        self.predictor = Predictor(network, device)
+        self.predictor = Predictor(network, device, max_side=max_side)
         self.network, self.device = self.predictor.network, self.predictor.device
         self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
-        self.side = max_side or (max(self.predictor.size) if self.predictor.size else SIDE)
+        assert self.predictor.side is not None  # which only windows leave open
+        self.side = self.predictor.side
         self.attends = network.genotype is not None
 
     def describe(self) -> dict[str, Any]:
@@ -76,15 +75,15 @@ class Model:
         if (y, x) != (h, w):
             image = np.asarray(Image.fromarray(image).resize((x, y), Image.Resampling.LANCZOS))
         inspection, outputs = self._run(image)
-        decoded = {name: _decode(task, outputs[name], (h, w)) for name, task in self.tasks.items()}
+        decoded = {name: decode(task, outputs[name], (h, w)) for name, task in self.tasks.items()}
         return Look(self.tasks, decoded, inspection)
 
-    def _run(self, image: UInt8[np.ndarray, "y x 3"]) -> tuple[Inspection | None, dict[str, Tensor]]:
+    def _run(self, image: UInt8[np.ndarray, "y x 3"]) -> tuple[Inspection | None, Logits]:
         if not self.attends:
-            return None, {name: output[None] for name, output in self.predictor([image])[0].items()}
+            return None, self.predictor([image])[0]
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(self.device).float() / 255
         inspection = Inspection(self.network, tensor)
-        outputs = {name: output.float().cpu() for name, output in inspection.output.predictions.items()}
+        outputs = {name: output[0].float().cpu() for name, output in inspection.output.predictions.items()}
         inspection.output = Output({}, {}, {}, {})  # it is large, and maps do not need it
         return inspection, outputs
 
@@ -109,10 +108,3 @@ def short_names(places: Sequence[str]) -> list[str]:
 def _parts(place: str) -> list[str]:
     parts = list(Path(place).resolve().parts[1:] if Path(place).exists() else Path(place).parts)
     return parts[:-1] if len(parts) > 2 and parts[-1] == "train" else parts  # the run of a cell in a study
-
-
-def _decode(task: Task, output: Tensor, size: tuple[int, int]) -> Shaped[np.ndarray, "*_ h w"]:
-    """Enlarge an output, as the network does, then decode it."""
-    if output.shape[2:] != size:
-        output = F.interpolate(output, size, mode="bilinear")
-    return task.decode(output)[0].numpy()

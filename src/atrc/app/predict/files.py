@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from atrc.app.predict.predictor import Outputs, decode
+from atrc.app.predict.predictor import decode
 from atrc.app.predict.settings import Keep
-from atrc.app.predict.sheet import draw_colour, draw_sheet
 from atrc.errors import UserError
 from atrc.files import replacing
+from atrc.network.predict import Logits, Size, strips
 from atrc.tasks import PROBABILITY, Task
+from atrc.tasks.sheet import draw_colour, draw_sheet
 
-# c channels of the prediction, h w the network's image, r rows of the image file, x its columns
+# c channels of the prediction, h w the network's image
 
-STRIP = 1 << 20  # numbers in memory at a time
 RESERVED = ("frames", "colour", "sheets", "videos")  # folders that no task can have
-Size = tuple[int, int]  # height and width [px]
 
 
 class Writer:
@@ -44,7 +41,7 @@ class Writer:
         except OSError as error:
             raise UserError(f"--out {folder}: {error.strerror}; choose another folder") from None
 
-    def __call__(self, name: str, pixels: UInt8[np.ndarray, "h w 3"], size: Size, outputs: Outputs) -> None:
+    def __call__(self, name: str, pixels: UInt8[np.ndarray, "h w 3"], size: Size, outputs: Logits) -> None:
         """Write the files of one image.
 
         Args:
@@ -64,7 +61,7 @@ class Writer:
         if self.keep in ("all", "sheets"):
             _save(draw_sheet(pixels, self.tasks, decoded, name), self.folder / f"sheets/{name}.png")
 
-    def write_raw(self, name: str, size: Size, outputs: Outputs, folder: str = "") -> None:
+    def write_raw(self, name: str, size: Size, outputs: Logits, folder: str = "") -> None:
         """Write the predictions of an image in the units of their tasks."""
         for task in self.tasks:
             write_raw(task, outputs[task.name], size, self.folder / folder / task.name / name)
@@ -92,20 +89,6 @@ def write_raw(task: Task, logits: Float[Tensor, "c h w"], size: Size, stem: Path
         grey = _fill(task, logits, size, np.uint8, lambda decoded: (decoded.nan_to_num(0) * 255).round())
         return _save(Image.fromarray(grey), Path(f"{stem}.png"))
     return _write_numbers(task, logits, size, Path(f"{stem}.npy"))
-
-
-def strips(logits: Float[Tensor, "c h w"], size: Size) -> Iterator[Float[Tensor, "1 c r x"]]:
-    """Resize an output bilinearly to the size of its image file, as the network does, a few rows at a time."""
-    height, width = size
-    c, h, w = logits.shape
-    rows = max(1, STRIP // (c * width))
-    for top in range(0, height, rows):
-        y = ((torch.arange(top, min(top + rows, height), dtype=torch.float64) + 0.5) * h / height - 0.5).clamp(0, h - 1)
-        above = y.long()
-        share = (y - above).to(logits.dtype)[:, None]
-        upper, lower = logits[:, above], logits[:, (above + 1).clamp(max=h - 1)]
-        strip = torch.lerp(upper, lower, share)[None]
-        yield strip if w == width else F.interpolate(strip, (strip.shape[2], width), mode="bilinear")
 
 
 def _write_classes(task: Task, logits: Tensor, size: Size, path: Path) -> Path:

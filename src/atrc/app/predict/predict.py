@@ -15,6 +15,7 @@ from atrc.app.predict.report import Report, explain
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.video import predict_video
 from atrc.images import Photo, read_image
+from atrc.network.inference import Inference
 from atrc.training.loading import load
 
 Job = tuple[Input, Photo]
@@ -30,7 +31,8 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
         UserError: Nothing can be predicted at all, or the disk is full.
     """
     inputs, others = find_inputs(images, out)
-    predictor = Predictor(load(model), settings.device, settings.precision)
+    inference = Inference.parse(settings.window, settings.tta)
+    predictor = Predictor(load(model), settings.device, settings.precision, settings.max_side, inference)
     writer, report = Writer(out, predictor.tasks, settings.keep), Report()
     with ExitStack() as end:  # also if interrupted: first the index, then the summary
         end.callback(lambda: report.summarise(out, describe(others), inputs))
@@ -42,10 +44,10 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
 def _predict_all(
     inputs: Sequence[Input], predictor: Predictor, writer: Writer, report: Report, settings: Settings
 ) -> None:
-    side, size = settings.side_for(predictor.size), settings.batch_on(predictor.device.type)
+    size = settings.batch_on(predictor.device.type)
     images = [one for one in inputs if not one.is_video]
     with tqdm(total=len(inputs), desc="predict", unit="file", disable=None) as progress:
-        for batch in batches(images, side, size, report):
+        for batch in batches(images, predictor.side, size, report):
             _predict(batch, predictor, writer, report)
             progress.update(len(report.done) + len(report.failed) - progress.n)
         for video in [one for one in inputs if one.is_video]:
@@ -54,12 +56,12 @@ def _predict_all(
             progress.update(len(report.done) + len(report.failed) - progress.n)
 
 
-def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -> Iterator[list[Job]]:
+def batches(inputs: Sequence[Input], max_side: int | None, size: int, report: Report) -> Iterator[list[Job]]:
     """Read images and group those of one size; at most a few batches are in memory.
 
     Args:
         inputs: The images.
-        max_side: Longest side [px]; larger images are shrunk.
+        max_side: Side that larger images are shrunk to [px], if any.
         size: Number of images in a batch.
         report: Records the images that cannot be read.
     """

@@ -9,7 +9,6 @@ from atrc.errors import UserError
 
 Keep = Literal["all", "raw", "colour", "sheets"]
 Precision = Literal["32", "bf16", "16"]
-SIDE = 640  # for networks of unknown training size [px]
 
 
 @dataclass(frozen=True)
@@ -23,15 +22,13 @@ class Settings:
     frames: bool = False
     device: str = "auto"
     precision: Precision = "32"
+    window: tuple[int, int] | None = None
+    tta: str | None = None
 
     def __post_init__(self) -> None:
         for key in ("max_side", "batch", "every"):
             if (value := getattr(self, key)) is not None and value < 1:
                 raise UserError(f"{key} is {value}; it has to be 1 or more")
-
-    def side_for(self, size: tuple[int, int] | None) -> int:
-        """Return the longest side [px] for a network with this training size, if it is known."""
-        return self.max_side or (max(size) if size else SIDE)
 
     def batch_on(self, device_type: str) -> int:
         """Return the number of images to predict at a time on this kind of device."""

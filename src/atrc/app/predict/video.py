@@ -13,16 +13,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from atrc.app.legends import PAPER
 from atrc.app.predict.files import Size, Writer
 from atrc.app.predict.inputs import Input
 from atrc.app.predict.predictor import Predictor, decode, non_finite
 from atrc.app.predict.report import Report, is_full
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_sheet
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing
 from atrc.images import shrunk
+from atrc.tasks.legends import PAPER
+from atrc.tasks.sheet import draw_sheet
 
 # h w frame
 
@@ -89,7 +89,7 @@ def predict_video(one: Input, predictor: Predictor, writer: Writer, report: Repo
                 raise UserError("it has no video stream")
             stream = container.streams.video[0]
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25) / settings.every
-            frames = _frames(container.decode(stream), settings.every, settings.side_for(predictor.size))
+            frames = _frames(container.decode(stream), settings.every, predictor.side)
             summary = Summary()
             sheets = _sheets(one, frames, predictor, writer, settings, summary)
             with av.open(str(partial), "w", format="mp4") as video:
@@ -101,7 +101,7 @@ def predict_video(one: Input, predictor: Predictor, writer: Writer, report: Repo
         raise UserError(f"cannot be read as a video ({error.strerror or error}); convert it to MP4") from None
 
 
-def _frames(decoded: Iterable[Any], every: int, max_side: int) -> Iterator[Frame]:
+def _frames(decoded: Iterable[Any], every: int, max_side: int | None) -> Iterator[Frame]:
     for number, frame in enumerate(decoded):
         if number % every == 0:
             pixels = frame.to_ndarray(format="rgb24")

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader
 
-from atrc.app.legends import to_bytes, to_css
 from atrc.app.output import print_grid
 from atrc.app.predict.predictor import Predictor, decode
 from atrc.app.report.curves import plot_curves
@@ -25,6 +24,7 @@ from atrc.images import read_image
 from atrc.network import MultiTaskNetwork
 from atrc.studies.figures.style import ink
 from atrc.tasks import SemanticSegmentation, Task
+from atrc.tasks.legends import to_bytes, to_css
 from atrc.training.evaluation.evaluate import Result
 from atrc.training.recipe import Recipe
 

@@ -45,7 +45,7 @@ def test_a_run_gets_its_table_and_figures_in_its_folder(tmp_path, measured, caps
     assert content["correlation"] is None
 
 
-def test_several_runs_are_averaged_elsewhere(tmp_path, measured, monkeypatch, capsys):
+def test_several_runs_are_averaged_in_a_folder_of_their_own(tmp_path, measured, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["importance", "a", "b", "--json", "-"])
     captured = capsys.readouterr()
@@ -84,7 +84,7 @@ def test_a_study_gets_a_folder_with_the_correlation(tmp_path, monkeypatch, capsy
     assert to_csv(row).splitlines()[1] == "semseg,semseg,local,7.5,0,1"
 
 
-def test_what_does_not_vary_has_no_correlation(capsys):
+def test_constant_values_have_no_correlation(capsys):
     print_row(RowImportance("ATRC", [0, 1], [IMPORTANCE] * 2, None, dict.fromkeys(CONTEXTS, 1.0), 2))
     assert "none, one of them does not vary" in capsys.readouterr().out
 

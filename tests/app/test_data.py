@@ -9,9 +9,9 @@ from PIL import Image
 
 from atrc.app.cli import main
 from atrc.app.data.check import check_data
-from atrc.app.data.sheet import CELL
 from atrc.app.data.tables import percent
 from atrc.errors import UserError
+from atrc.tasks.sheet import CELL
 from folders import write_nyud
 from own_folder import PAGE, write_own
 

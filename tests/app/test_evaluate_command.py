@@ -120,7 +120,7 @@ def test_a_task_whose_metric_had_other_settings_is_another_protocol(checkpoint, 
         score(checkpoint, baseline("a", *TASKS, tasks={"semseg": "mIoU(num_classes=13)", "depth": "RMSE()"}))
 
 
-def test_results_without_a_protocol_are_refused_unless_told_to(checkpoint, baseline, tmp_path):
+def test_results_without_a_protocol_are_refused_unless_allowed(checkpoint, baseline, tmp_path):
     old = tmp_path / "old.json"
     old.write_text(json.dumps({"results": VALUES}))
     with pytest.raises(UserError, match=r"old\.json has another protocol: no protocol is recorded there"):

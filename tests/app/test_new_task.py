@@ -23,7 +23,7 @@ def height(monkeypatch):
     return module.Height()
 
 
-def test_its_key_is_its_bar_in_its_colours(height):
+def test_its_legend_is_a_bar_in_its_colours(height):
     key = np.asarray(draw_legend(height, np.ones((2, 2), np.float32), 400))
     for column, metres in ((6, 0.0), (393, height.highest)):
         np.testing.assert_array_equal(key[6, column], height.colour(np.array([[metres]], np.float32))[0, 0])
@@ -43,7 +43,7 @@ def test_its_numbers_are_written_as_they_are(height, tmp_path):
     np.testing.assert_array_equal(np.load(file), np.full((4, 6), 1.25, np.float32))
 
 
-def test_a_contact_sheet_says_what_its_colours_range_over(height):
+def test_a_contact_sheet_is_drawn(height):
     truth, valid = torch.ones(8, 8), torch.ones(8, 8, dtype=torch.bool)
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
     sheet = draw_sheet([height], [{"id": "1", "image": image, "truth": {"height": truth}, "valid": {"height": valid}}])

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from atrc.app.output import print_grid
 from atrc.errors import UserError
-from atrc.studies.resources import Cost, measure_row
+from atrc.studies.costs import Cost, measure_row
 from atrc.studies.study import Study
 from atrc.training.resources import find_device
 

@@ -49,19 +49,25 @@ def draw_sheet(
         title: A line at the top.
     """
     h, w = image.shape[:2]
-    scale = CELL / max(h, w)
-    size = (max(1, round(w * scale)), max(1, round(h * scale)))
-    width = max(size[0], CELL // 2)  # room for a legend below a narrow image
-    cells = [_cell("image", image, size, width, None)]
+    size, width = cell_size(h, w)
+    cells = [draw_cell("image", image, size, width, None)]
     for task in tasks:
         values = np.nan_to_num(decoded[task.name])
-        cells.append(_cell(task.name, task.colour(values), size, width, draw_legend(task, values, width)))
-    return _grid(cells, title)
+        cells.append(draw_cell(task.name, task.colour(values), size, width, draw_legend(task, values, width)))
+    return draw_grid(cells, title)
 
 
-def _cell(
+def cell_size(h: int, w: int) -> tuple[tuple[int, int], int]:
+    """Return width and height of an image in a cell, and the width of the cell [px]."""
+    scale = CELL / max(h, w)
+    size = (max(1, round(w * scale)), max(1, round(h * scale)))
+    return size, max(size[0], CELL // 2)  # room for a legend below a narrow image
+
+
+def draw_cell(
     title: str, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], width: int, legend: Image.Image | None
 ) -> Image.Image:
+    """Draw an image of this size below its title, in a cell of this width, and its legend below."""
     image = Image.fromarray(pixels)
     enlarge = Image.Resampling.NEAREST if legend else Image.Resampling.BICUBIC
     cell = Image.new("RGB", (width, LINE + size[1] + GAP + LINES * LINE), PAPER)
@@ -75,9 +81,10 @@ def _cell(
     return cell
 
 
-def _grid(cells: Sequence[Image.Image], title: str) -> Image.Image:
+def draw_grid(cells: Sequence[Image.Image], title: str, columns: int | None = None) -> Image.Image:
+    """Draw cells of one size side by side; their number and shape choose the columns by default."""
     w, h = cells[0].size
-    columns = min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
+    columns = columns or min(len(cells), max(3 if w >= h * 0.8 else 5, math.ceil(math.sqrt(len(cells)))))
     rows = math.ceil(len(cells) / columns)
     top = GAP + (LINE if title else 0)
     sheet = Image.new("RGB", (columns * (w + 2 * GAP), top + rows * (h + GAP)), PAPER)

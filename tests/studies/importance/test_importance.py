@@ -1,12 +1,14 @@
 """Source-task importance: one pass over the data, held to its definition."""
 
 import shutil
+from dataclasses import astuple
 
 import pytest
 import torch
 
 from atrc.backbones import build_backbone
 from atrc.data.layouts import open_dataset
+from atrc.data.sample import cut, network_input, without_padding
 from atrc.data.transforms import collate_padded
 from atrc.distillation import ATRC, combined_atrc
 from atrc.errors import UserError
@@ -16,7 +18,7 @@ from atrc.necks import build_neck, resize
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.studies.importance.permutation import Ring, Tally, draw_rings, look_at, measure_importance
-from atrc.studies.importance.scores import Importance, average, mean_and_deviation
+from atrc.studies.importance.scores import Importance, RowImportance
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader
 from folders import write_nyud
 
@@ -42,6 +44,7 @@ def make(data, make_distillation=lambda c: ATRC(GENOTYPE, c), neck=None, **optio
         torch.nn.init.normal_(layer.weight)
     with torch.no_grad():
         network.final["semseg"].bias[3:] = -1e9  # the scenes have three classes
+        network.final["depth"].bias[:] = 1e3  # depths below 0 would all count as 0
     return network.eval()
 
 
@@ -64,7 +67,7 @@ def test_streaming_equals_the_definition_with_everything_in_memory(network, data
     given = []
     hook = network.distillation.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
     with torch.no_grad():
-        network(batch["image"].float() / 255)
+        network(network_input(batch))
         contexts = network.distillation.contexts(*given[0])
     hook.remove()
     (ring,) = draw_rings(data, CROP, 3, seed=1)
@@ -78,9 +81,8 @@ def test_streaming_equals_the_definition_with_everything_in_memory(network, data
                 refined = network.distillation.refine(given[0][0], contexts | {(target, source): shuffled})[target]
                 logits = resize(network.final[target](refined), batch["image"].float())
             metric = task.metric()
-            for i, (h, w) in enumerate(batch["size"]):
-                truth, valid = (batch[key][target][i : i + 1, :h, :w] for key in ("truth", "valid"))
-                metric.update(task.decode(logits[i : i + 1, :, :h, :w]), truth, valid)
+            for i, (window, truth, valid) in enumerate(without_padding(batch, target)):
+                metric.update(task.decode(cut(logits[i : i + 1], window)), truth, valid)
             value = float(metric.compute()) * (100 if task.unit == "%" else 1)
             assert measured.permuted[target, source][k] == pytest.approx(value, rel=1e-4), (target, source, k)
 
@@ -217,12 +219,12 @@ def test_a_drop_in_delta_m_by_hand():
 def test_means_are_over_permutations_of_a_run_and_deviations_over_runs_where_there_are_several():
     one = Importance(CONTEXTS, RESULTS, {("semseg", "semseg"): [36.0, 38.0]})
     other = Importance(CONTEXTS, RESULTS, {("semseg", "semseg"): [32.0, 32.0]})
-    assert average([one])["semseg", "semseg"] == pytest.approx((3.75, 1.25 * 2**0.5))
-    assert average([one, other])["semseg", "semseg"] == pytest.approx((6.875, 6.25 / 2**0.5))
-    assert average([one, other])["depth", "depth"] == (0.0, 0.0)
-    assert mean_and_deviation([[2.0]]) == (2.0, 0.0)
+    alone, both = (RowImportance("", [], runs).table for runs in ([one], [one, other]))
+    assert astuple(alone["semseg", "semseg"]) == pytest.approx((3.75, 1.25 * 2**0.5, 2))
+    assert astuple(both["semseg", "semseg"]) == pytest.approx((6.875, 6.25 / 2**0.5, 2))
+    assert astuple(both["depth", "depth"]) == (0.0, 0.0, 2)
     with pytest.raises(UserError, match="same tasks"):
-        average([one, Importance({("semseg", "semseg"): "global"}, {"semseg": RESULTS["semseg"]}, {})])
+        RowImportance("", [], [one, Importance({("semseg", "semseg"): "global"}, {}, {})]).to_dict()
 
 
 @pytest.mark.parametrize("kind", ["supergraph", "atrc_static"])

@@ -102,6 +102,7 @@ def study(
     out: str | None = None,
     jobs: int | None = None,
     dry_run: bool = False,
+    throughput: float = 4.0,
     slurm: SlurmConfig = SlurmConfig(),  # noqa: B008
 ) -> list[dict[str, Any]]:
     """Run a study: many recipes and seeds. Finished cells are skipped, killed ones resume, failed ones are retried.
@@ -112,12 +113,13 @@ def study(
         file: YAML file of the study, or the name of a shipped one such as table1.
         out: Folder of the study; runs/NAME by default.
         jobs: Cells to run at a time on this machine; by default one per visible GPU, or per core without a GPU.
-        dry_run: Only print the cells and their steps.
+        dry_run: Only print the cells and what training them takes.
+        throughput: What a GPU sustains, for the hours of --dry-run [TFLOP/s].
         slurm: How to submit cells to Slurm; any of these options submits them.
     """
     from atrc.app.study.board import run_study
 
-    cells = run_study(file, out, jobs, dry_run, slurm)
+    cells = run_study(file, out, jobs, dry_run, throughput, slurm)
     if any(cell["state"] == "failed" for cell in cells):
         raise PartialError(cells)
     return cells

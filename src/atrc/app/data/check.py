@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from atrc.app.data.statistics import Statistics, statistics_of
@@ -135,25 +136,11 @@ def _check_split(dataset: MultiTaskDataset, report: Report, workers: int) -> dic
 
 
 def _inspect_all(dataset: MultiTaskDataset, workers: int) -> Iterator[Facts]:
-    loader: Iterable[Facts] = DataLoader(_Inspection(dataset), batch_size=None, num_workers=workers, collate_fn=_as_is)
+    ids: Any = dataset.ids  # any sequence is a data set to the loader
+    loader: Iterable[Facts] = DataLoader(
+        ids, batch_size=None, num_workers=workers, collate_fn=partial(inspect, dataset)
+    )
     yield from tqdm(loader, dataset.split, total=len(dataset), unit="image", disable=None, leave=False)
-
-
-class _Inspection(Dataset[Facts]):
-    """The facts of every image of a split."""
-
-    def __init__(self, dataset: MultiTaskDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Facts:
-        return inspect(self.dataset, self.dataset.ids[index])
-
-
-def _as_is(item: Any) -> Any:
-    return item
 
 
 def inspect(dataset: MultiTaskDataset, id: str) -> Facts:

@@ -7,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
-from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.files import replacing
-from atrc.tasks import PROBABILITY, Bar, Task
-from atrc.tasks.legends import FAINT, GAP, INK, LINE, PAPER, draw_legend, font
+from atrc.tasks import Task
+from atrc.tasks.legends import GAP, PAPER, draw_legend
+from atrc.tasks.sheet import cell_size, draw_cell, draw_grid
 
 # h w image
 
-CELL = 240  # width of a cell [px]
 CLASSES = 60  # a legend of more classes would be taller than the images
 
 
@@ -35,9 +34,9 @@ def write_sheet(
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
     samples = [dataset[index] for index in chosen]
     if augmented:
-        limited = next((task.name for task in dataset.tasks if task.limits_crop), None)
-        transform = training_transform(crop or samples[0]["size"], limited=limited)
-        samples = [Augmented(dataset, transform)[index, index] for index in chosen]
+        *_, height, width = samples[0]["window"]
+        crops = Augmented(dataset, crop or (height, width))
+        samples = [crops[index, index] for index in chosen]
     sheet = draw_sheet(dataset.tasks, samples)
     try:
         with replacing(path) as partial:
@@ -48,37 +47,29 @@ def write_sheet(
 
 def draw_sheet(tasks: Sequence[Task], samples: Sequence[Sample]) -> Image.Image:
     """Draw a row for every sample: its image, then every label. Pixels that are not valid are hatched."""
-    width = (CELL + GAP) * (1 + len(tasks)) + GAP
-    header = Image.new("RGB", (width, LINE), PAPER)
-    for column, title in enumerate(["image", *map(_title, tasks)]):
-        ImageDraw.Draw(header).text((column * (CELL + GAP), 0), title, INK, font(title))
-    parts = [header, *(_row(tasks, sample, width) for sample in samples)]
+    rows = [_row(tasks, sample) for sample in samples]
+    width = max(row.width for row in rows)
     for task in tasks:
         if task.legend == "classes" and task.region_count <= CLASSES:
-            parts.append(draw_legend(task, np.arange(task.region_count)[None], width - 2 * GAP, lines=None))
-    sheet = Image.new("RGB", (width, GAP + sum(part.height + GAP for part in parts)), PAPER)
-    y = GAP
-    for part in parts:
-        sheet.paste(part, (GAP, y))
-        y += part.height + GAP
+            rows.append(draw_legend(task, np.arange(task.region_count)[None], width - 2 * GAP, lines=None))
+    sheet = Image.new("RGB", (width, sum(row.height + GAP for row in rows)), PAPER)
+    y = 0
+    for row in rows:
+        sheet.paste(row, ((width - row.width) // 2, y))
+        y += row.height + GAP
     return sheet
 
 
-def _row(tasks: Sequence[Task], sample: Sample, width: int) -> Image.Image:
-    cells = [sample["image"].permute(1, 2, 0).numpy(), *(paint(task, sample) for task in tasks)]
-    h, w = cells[0].shape[:2]
-    size = (CELL, max(1, min(round(CELL * h / w), 2 * CELL)))
-    row = Image.new("RGB", (width, size[1] + LINE), PAPER)
-    for column, cell in enumerate(map(np.ascontiguousarray, cells)):
-        smooth = Image.Resampling.BOX if w > CELL else Image.Resampling.NEAREST
-        row.paste(Image.fromarray(cell).resize(size, smooth), (column * (CELL + GAP), 0))
-    draw = ImageDraw.Draw(row)
-    for column, task in enumerate(tasks, 1):
-        if not sample["valid"][task.name].any():
-            draw.text((column * (CELL + GAP) + CELL / 2, size[1] / 2), "no label", INK, font(), "mm")
-    caption = f"{sample['id']}  {h}x{w}"
-    draw.text((0, size[1] + 2), caption, FAINT, font(caption))
-    return row
+def _row(tasks: Sequence[Task], sample: Sample) -> Image.Image:
+    image = np.ascontiguousarray(sample["image"].permute(1, 2, 0).numpy())
+    size, width = cell_size(*image.shape[:2])
+    cells = [draw_cell("image", image, size, width, None)]
+    for task in tasks:
+        truth, valid = sample["truth"][task.name].numpy(), sample["valid"][task.name].numpy()
+        legend = draw_legend(task, truth[..., valid][..., None, :], width) if valid.any() else None
+        title = task.name if legend else f"{task.name}: no label"
+        cells.append(draw_cell(title, paint(task, sample), size, width, legend))
+    return draw_grid(cells, f"{sample['id']}  {image.shape[0]}x{image.shape[1]}", columns=len(cells))
 
 
 def paint(task: Task, sample: Sample) -> UInt8[np.ndarray, "h w 3"]:
@@ -93,9 +84,3 @@ def hatching(valid: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     step = max(4, round(w / 30))
     stripes = (np.arange(h)[:, None] + np.arange(w)) % (2 * step) < step
     return np.repeat(np.where(stripes, 225, 200).astype(np.uint8)[..., None], 3, -1)
-
-
-def _title(task: Task) -> str:
-    if not isinstance(task.legend, Bar) or task.legend == PROBABILITY:
-        return task.name
-    return f"{task.name}  {task.legend.low:g} to {task.legend.high:g} {task.legend.unit}"

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import urlsplit
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -33,7 +28,7 @@ class Guard:
     post to this server from its own address: the Origin header reveals it.
     """
 
-    def __init__(self, application: Application, host: str) -> None:
+    def __init__(self, application: ASGIApp, host: str) -> None:
         """Wrap an application.
 
         Args:
@@ -57,7 +52,7 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         reason = refusal(scope["method"], scope["path"], headers, self.host)
         if reason:
-            await _refuse(reason, send_guarded)
+            await PlainTextResponse(reason, 403)(scope, receive, send_guarded)
         else:
             await self.application(scope, receive, send_guarded)
 
@@ -115,10 +110,3 @@ def _place(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-async def _refuse(reason: str, send: Send) -> None:
-    body = reason.encode("utf-8", "replace")
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

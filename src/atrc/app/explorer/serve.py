@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from atrc.app.explorer.examples import from_folder, rooms
 from atrc.app.explorer.explorer import Explorer, view_side
-from atrc.app.explorer.guard import is_loopback
 from atrc.app.explorer.limits import Limits
 from atrc.app.explorer.model import Model, short_names
 from atrc.app.explorer.worker import Worker
@@ -34,6 +33,7 @@ def run_explorer(
         UserError: A network cannot be loaded, the port is taken, or a package is missing.
     """
     with needs_extra("explore", "the explorer"):
+        from atrc.app.explorer.guard import is_loopback
         from atrc.app.explorer.web import make_server
     with bound_socket(host, port) as listening:
         explorer = make_explorer(models, examples, max_side, device)

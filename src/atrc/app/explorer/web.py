@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from atrc.app.explorer.explorer import Explorer
-from atrc.app.explorer.guard import Application, Guard
+from atrc.app.explorer.guard import Guard
 from atrc.app.explorer.limits import BusyError, MissingError, TooLargeError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.uploads import Uploads
@@ -46,7 +47,7 @@ def make_server(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> 
     return uvicorn.Server(uvicorn.Config(make_app(explorer, worker, host), **SETTINGS))
 
 
-def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> Application:
+def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> ASGIApp:
     """Return the explorer as an ASGI application.
 
     Args:

@@ -6,12 +6,14 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atrc.app.output import format_grid
+from atrc.app.output import format_grid, print_grid
+from atrc.errors import UserError
 from atrc.studies.cells import Cell
+from atrc.studies.costs import Estimate, estimate
 from atrc.studies.plan import plan, save_study
 from atrc.studies.running.local import LocalExecutor
 from atrc.studies.running.run import Executor, Run
@@ -25,14 +27,15 @@ HEAD = ("", "done", "running", "waiting", "failed", "progress")
 REDRAW = 1.0  # time between two drawings of the table [s]
 
 
-def run_study(file: str, out: str | None, jobs: int | None, dry_run: bool, slurm: SlurmConfig) -> list[dict[str, Any]]:
+def run_study(
+    file: str, out: str | None, jobs: int | None, dry_run: bool, throughput: float, slurm: SlurmConfig
+) -> list[dict[str, Any]]:
     """Run the unfinished cells of a study and print the progress; return all cells as plain values."""
     study = Study.load(file)
     folder = Path(out) if out else Path("runs") / Path(file).stem
     cells = plan(study, folder, slurm.gpus, slurm.nodes)
     if dry_run:
-        print_plan(study, cells)
-        return [describe(cell) for cell in cells]
+        return print_plan(study, cells, folder, throughput)
     accelerators = {stage.recipe.accelerator for cell in cells for stage in cell.stages}
     executor: Executor
     if slurm.wanted:
@@ -68,14 +71,46 @@ def describe(cell: Cell, state: str | None = None) -> dict[str, Any]:
     }
 
 
-def print_plan(study: Study, cells: Sequence[Cell]) -> None:
-    """Print the cells and steps of a study."""
+def print_plan(study: Study, cells: Sequence[Cell], folder: Path, throughput: float) -> list[dict[str, Any]]:
+    """Print what a study would do and what training takes; return the cells with that as plain values.
+
+    Args:
+        study: The study.
+        cells: Its cells.
+        folder: Its folder.
+        throughput: What a GPU sustains [TFLOP/s].
+    """
+    if throughput <= 0:
+        raise UserError(f"--throughput {throughput:g}: give the TFLOP/s that a GPU sustains, such as 4")
+    costs = estimate(study, cells)
     print(study.title)
+    grid = [["cell", "state", "steps", "images", "MAdds [P]", "GPU hours"]]
     for cell in cells:
-        stages = " + ".join(f"{stage.name} {stage.recipe.optim.steps}" for stage in cell.stages)
-        print(f"  {cell.state:11} {cell}: {stages} steps -> {cell.folder}")
+        steps = " + ".join(f"{stage.recipe.optim.steps:,}" for stage in cell.stages)
+        grid.append([str(cell), cell.state, steps, *_describe_cost([costs[cell]], throughput)])
+    steps = f"{sum(cell.steps for cell in cells):,}"
+    print_grid([*grid, ["all", "", steps, *_describe_cost(costs.values(), throughput)]])
     left = sum(cell.steps - cell.steps_done() for cell in cells)
-    print(f"{len(cells)} cells, {sum(cell.steps for cell in cells)} steps, of which {left} are left")
+    print(f"{len(cells)} cells in {folder}; {steps} steps, of which {left:,} are left")
+    print(
+        f"GPU hours: 3 forward passes a step (forward and backward), 2 operations per multiply-add, at {throughput:g} "
+        "TFLOP/s (--throughput); searches as if they fixed no block; without loading and evaluation"
+    )
+    for reason in dict.fromkeys(cost.reason for cost in costs.values() if cost.reason):
+        print(f"not counted: {reason}")
+    return [
+        describe(cell) | {"images": cost.images, "multiply_adds": cost.multiply_adds} for cell, cost in costs.items()
+    ]
+
+
+def _describe_cost(costs: Iterable[Estimate], throughput: float) -> list[str]:
+    found = list(costs)
+    known = [cost.multiply_adds for cost in found if cost.multiply_adds is not None]
+    images = f"{sum(cost.images for cost in found):,}"
+    if not known:
+        return [images, "unknown", "unknown"]
+    hours = 2 * sum(known) / (throughput * 1e12) / 3600
+    return [images, f"{sum(known) / 1e15:,.1f}", f"{hours:,.1f}"]
 
 
 class Board:

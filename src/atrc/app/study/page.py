@@ -40,17 +40,21 @@ LEGEND = (
     "seeds' own Δm. Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted "
     "from the checkpoints; single-task networks are added up. Training and search are wall time on the machines used."
 )
+CONTROL = (
+    " Columns vs control are differences to {} within seeds: mean ± half the 95 % confidence interval (Student's t)."
+)
 
 
 def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
     """Return the blocks of a report."""
+    legend = LEGEND + (CONTROL.format(report.study.control) if report.study.control else "")
     blocks = [Block("title", report.study.title)]
     blocks += [Block("text", f"{report.done} of {len(report.cells)} cells are done.")]
     if report.warnings:
         blocks += [Block("heading", "Warnings"), Block("list", lines=report.warnings)]
-    blocks += [Block("heading", "Results"), _results(table), Block("text", LEGEND), *_measured(report)]
+    blocks += [Block("heading", "Results"), _results(table), Block("text", legend), *_measured(report)]
     if report.contrasts:
-        head = "Difference in Δm [%] between a search and its controls, paired by seed:"
+        head = "Difference in Δm [%] between searches and their controls within seeds, ± half the 95 % interval:"
         blocks += [Block("text", head), Block("list", lines=list(map(str, report.contrasts)))]
     blocks += [Block("figure", picture.caption, name=picture.name) for picture in drawn if picture.row is None]
     for name, searches in report.searches.items():

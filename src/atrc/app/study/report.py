@@ -49,13 +49,13 @@ def write_report(report: Report, out: Path) -> dict[str, Any]:
     """Write every file of a report into a folder; return the content of report.json."""
     drawn, skipped = _draw(report, out)
     content = report.to_dict() | {"figures": [picture.name for picture in drawn], "skipped": skipped}
-    table = main_table(report.measurements, report.costs)
+    table = main_table(report.measurements)
     blocks = page_blocks(report, table, drawn, skipped)
     files = {
         "table.md": table_to_markdown(table),
         "table.tex": to_latex(table),
-        "table.csv": to_csv(wide_records(report.measurements, report.costs)),
-        "values.csv": to_csv(long_records(report.measurements, report.costs)),
+        "table.csv": to_csv(wide_records(report.measurements)),
+        "values.csv": to_csv(long_records(report.measurements)),
         "report.json": json.dumps(content, indent=2, ensure_ascii=False) + "\n",
         "report.md": to_markdown(blocks),
         "report.html": to_html(report.study.title, blocks, out),
@@ -78,7 +78,7 @@ def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
 def print_report(report: Report, skipped: dict[str, str]) -> None:
     """Print the table, and missing parts and warnings on standard error."""
     print(f"{report.study.title}: {report.done} of {len(report.cells)} cells are done")
-    print_grid(to_text(main_table(report.measurements, report.costs)))
+    print_grid(to_text(main_table(report.measurements)))
     for contrast in report.contrasts:
         print(f"Δm [%] of {contrast}")
     sys.stdout.flush()
@@ -94,7 +94,7 @@ def _draw(report: Report, out: Path) -> tuple[list[Picture], dict[str, str]]:
     """Write the figures; return those that were drawn, and why the others were not."""
     drawn, skipped = [], {}
     for picture in pictures(report):
-        if picture.draw is None:
+        if picture.missing:
             skipped[picture.name] = picture.missing
         else:
             write_figure(picture.draw, out, picture.name)

@@ -40,10 +40,13 @@ FOUND = (  # by seed; two of four blocks agree
 )
 
 
-def write_study(out: Path, *rows: dict[str, Any], seeds: Sequence[int] = (0, 1)) -> list[Cell]:
+def write_study(
+    out: Path, *rows: dict[str, Any], seeds: Sequence[int] = (0, 1), control: str | None = None
+) -> list[Cell]:
     """Write the study and its cells, without results; return the cells."""
     settings = {"data.tasks": ["semseg", "depth"], "data.crop": [32, 32], "optim.steps": 4, "accelerator": "cpu"}
     content = {"title": "By hand", "layout": "nyud", "set": settings, "seeds": list(seeds), "rows": list(rows)}
+    content |= {"control": control} if control else {}
     file = out.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(content))
     study = Study.load(file)
@@ -52,9 +55,9 @@ def write_study(out: Path, *rows: dict[str, Any], seeds: Sequence[int] = (0, 1))
     return cells
 
 
-def finished(out: Path, *rows: dict[str, Any], seeds: Sequence[int] = (0, 1)) -> list[Cell]:
+def finished(out: Path, *rows: dict[str, Any], **options: Any) -> list[Cell]:
     """Write the study with the results of all its cells."""
-    cells = write_study(out, *rows, seeds=seeds)
+    cells = write_study(out, *rows, **options)
     for cell in cells:
         finish(cell)
     return cells

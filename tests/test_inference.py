@@ -11,7 +11,8 @@ from torch import nn
 import atrc
 from atrc.errors import UserError
 from atrc.network import NetworkConfig, Output, build_network
-from atrc.network.inference import Inference, starts
+from atrc.network.inference import WHOLE, Inference, starts
+from atrc.network.predict import side_for
 from atrc.tasks import Boundaries, Depth, SemanticSegmentation, SurfaceNormals
 
 TASKS = (SemanticSegmentation(num_classes=3), Depth(), SurfaceNormals(), Boundaries())
@@ -140,7 +141,9 @@ def test_predictions_are_arrays_in_units_as_large_as_the_image(network, tmp_path
     assert 0 <= found["edge"].min() <= found["edge"].max() <= 1
     np.testing.assert_allclose(np.linalg.norm(found["normals"], axis=0), 1, rtol=1e-5)
     assert found.image.shape == (33, 60, 3)  # shrunk to the training size
-    assert found.colour("depth").size == (90, 50)
+    assert found.draw("depth").width == 480
+    assert found.draw().width > found.draw("depth").width
+    assert found._repr_png_().startswith(b"\x89PNG")
     assert "depth (50, 90) distance along the optical axis [m]" in repr(found)
 
 
@@ -166,6 +169,13 @@ def test_what_is_not_an_image_is_refused(network, tmp_path):
     ):
         with pytest.raises(UserError, match=said):
             network.predict(image)
+
+
+def test_larger_images_are_shrunk_to_the_training_size_by_default():
+    assert side_for((425, 560), None, WHOLE) == 560
+    assert side_for(None, None, WHOLE) == 640
+    assert side_for((425, 560), 99, WHOLE) == 99
+    assert side_for((425, 560), None, Inference((425, 560))) is None
 
 
 def test_with_a_window_images_keep_their_size(network):

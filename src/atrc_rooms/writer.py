@@ -7,11 +7,11 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -85,7 +85,7 @@ def write_rooms(
         _claim(root, settings)
         jobs = [(f"{s}_{i:05d}", k, i) for k, s in enumerate(SPLITS) for i in range(counts[s])]
         missing = [job for job in jobs if not _is_complete(root, profile, job[0])]
-        rendered = _run(root, profile, size, seed, missing, workers or os.cpu_count() or 1)
+        rendered = _run(partial(_render, root, profile, size, seed), missing, workers or os.cpu_count() or 1)
         for _ in tqdm(rendered, "rooms", len(missing), unit="image", disable=None if progress else True, leave=False):
             pass
         for split in SPLITS:
@@ -153,19 +153,16 @@ def _is_complete(root: Path, profile: str, id: str) -> bool:
     return all((root / name).exists() for name in FILES[profile](id))
 
 
-def _run(root: Path, profile: str, size: tuple[int, int], seed: int, jobs: list[Job], workers: int) -> Iterable[None]:
-    arguments = (repeat(root), repeat(profile), repeat(size), repeat(seed), jobs)
-    if min(workers, len(jobs)) <= 1:
-        return map(_render, *arguments)
-    return _in_processes(arguments, min(workers, len(jobs)))
-
-
-def _in_processes(arguments: tuple[Iterable[object], ...], workers: int) -> Iterator[None]:
+def _run(render: Callable[[Job], None], jobs: list[Job], workers: int) -> Iterator[None]:
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        yield from map(render, jobs)
+        return
     # Spawned, not forked: a forked process inherits locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
-        yield from executor.map(_render, *arguments)
+        yield from executor.map(render, jobs)
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -32,14 +32,14 @@ def network():
 
 @pytest.fixture
 def photo(tmp_path, network, monkeypatch):
-    """Write a photograph, and let every model be the network."""
+    """Write an image, and let every model be the network."""
     monkeypatch.setattr("atrc.app.attention.load", lambda model: network)
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)).save(path)
     return path
 
 
-def test_the_picture_and_the_raw_maps_are_written(tmp_path, network, photo):
+def test_the_figure_and_the_raw_maps_are_written(tmp_path, network, photo):
     out, raw = tmp_path / "new" / "sheet.png", tmp_path / "raw"
     numbers = tmp_path / "numbers.json"
     main(
@@ -75,7 +75,7 @@ def test_the_picture_and_the_raw_maps_are_written(tmp_path, network, photo):
 
 
 @pytest.mark.parametrize("suffix", ["svg", "pdf"])
-def test_one_target_alone_as_a_drawing_that_is_the_same_every_time(tmp_path, photo, suffix):
+def test_the_figure_of_one_target_is_the_same_every_time(tmp_path, photo, suffix):
     files = [tmp_path / f"{name}.{suffix}" for name in "ab"]
     for file in files:
         main(["attention", "m", str(photo), "--target", "depth", "--out", str(file)])
@@ -103,7 +103,7 @@ def best_colour(maps):
     return TASKS[1].region_colours[int(maps["human_parts"]["depth"].regions.argmax())] / 255
 
 
-def test_the_pixel_is_that_of_the_photograph_however_it_is_reduced(photo):
+def test_the_pixel_is_found_in_the_reduced_image(photo):
     pixels, place = load_pixel(photo, (47, 32), longest=16)
     assert pixels.shape == (12, 16, 3)
     assert place == (11, 8)
@@ -116,9 +116,13 @@ def test_the_overlay_is_brightest_where_the_weight_is():
     mixed = overlay(weights, np.full((16, 16, 3), 128, np.uint8)).astype(int).sum(2)
     assert divmod(int(mixed.argmax()), 16) in [(y, x) for y in (5, 6) for x in (9, 10)]
     assert describe_range(weights) == "0.00 to 16 \N{MULTIPLICATION SIGN} even"
-    assert (
-        len(np.unique(overlay(np.ones((2, 2), np.float32), np.full((4, 4, 3), 9, np.uint8)))) <= 3
-    )  # even: no division
+
+
+def test_an_almost_even_map_stays_dark():
+    photo = np.full((4, 4, 3), 9, np.uint8)
+    even, almost = (overlay(np.array([[low, 0.25]] * 2, np.float32), photo).max() for low in (0.25, 0.24))
+    assert len(np.unique(overlay(np.ones((2, 2), np.float32), photo))) <= 3
+    assert even < almost < 40  # of 255
 
 
 @pytest.mark.parametrize(

@@ -81,14 +81,14 @@ def test_a_wrong_key_in_a_file_names_itself(capsys, tmp_path):
     assert "optim.stps" in fails(capsys, "train", "--config", str(tmp_path / "r.yaml"))
 
 
-def test_shipped_recipes_go_by_their_names(capsys, tmp_path):
+def test_shipped_recipes_have_names(capsys, tmp_path):
     said = fails(
         capsys, "train", "--config", "data/nyud", "--config=network/global", "--data.root", str(tmp_path / "none")
     )
     assert "none: no such data set" in said or "none: not a data set" in said
 
 
-def test_resources_prints_our_counts_beside_the_papers(capsys, tmp_path):
+def test_resources_prints_our_counts_next_to_the_papers(capsys, tmp_path):
     study = tmp_path / "small.yaml"
     study.write_text(
         "title: Two rows\nlayout: nyud\nset: {data.crop: [64, 96]}\nrows:\n"
@@ -129,7 +129,7 @@ def test_unknown_names_in_a_recipe_list_the_choices(capsys, tmp_path, nyud_folde
         ("none", "global", "network.genotype global goes with network.distillation atrc, not with none"),
     ],
 )
-def test_a_distillation_that_cannot_be_says_what_could(capsys, tmp_path, nyud_folder, distillation, genotype, said):
+def test_an_invalid_distillation_lists_the_choices(capsys, tmp_path, nyud_folder, distillation, genotype, said):
     arguments = ["train", "--out", str(tmp_path / "run"), "--data.root", str(nyud_folder), *SMALL]
     arguments += ["--network.distillation", distillation, "--network.genotype", genotype]
     assert said in fails(capsys, *arguments)
@@ -143,7 +143,7 @@ def test_a_broken_image_is_named(capsys, tmp_path):
     assert ".jpg: cannot be read" in said
 
 
-def test_files_and_options_combine_and_later_ones_win(tmp_path, nyud_folder, capsys):
+def test_files_and_options_combine_and_the_last_one_wins(tmp_path, nyud_folder, capsys):
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text(yaml.safe_dump({"data": {"root": str(nyud_folder), "crop": [32, 32], "batch_size": 4}, "seed": 1}))
     two.write_text(yaml.safe_dump({"optim": {"steps": 7}, "seed": 2}))
@@ -252,7 +252,7 @@ def test_options_have_dashes_and_underscores_are_accepted(capsys):
 
 def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path, monkeypatch):
     results = {"depth": Result("RMSE", 0.5, "m", False, 0.0)}
-    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, *, search, resume: results)
+    monkeypatch.setattr("atrc.training.loop.fit", lambda recipe, **_: results)
     for rank in (0, 1):
         monkeypatch.setattr(rank_zero_only, "rank", rank)
         for command in ("train", "search"):
@@ -268,7 +268,7 @@ def test_a_distributed_run_reports_from_its_first_process_only(capsys, tmp_path,
         assert capsys.readouterr().out.count("RMSE") == 1 - rank
 
 
-def test_json_makes_its_folder_and_is_written_though_part_of_the_work_failed(tmp_path, monkeypatch):
+def test_json_makes_its_folder_and_is_written_even_if_part_of_the_work_failed(tmp_path, monkeypatch):
     def partial(**_):
         raise PartialError({"a": 1})
 
@@ -279,7 +279,7 @@ def test_json_makes_its_folder_and_is_written_though_part_of_the_work_failed(tmp
     assert json.loads((tmp_path / "new/a.json").read_text()) == {"a": 1}
 
 
-def test_an_error_of_no_file_keeps_its_traceback(monkeypatch):
+def test_an_error_without_a_file_keeps_its_traceback(monkeypatch):
     def broken(**_):
         raise OSError(errno.EINVAL, "ours")
 

@@ -9,13 +9,14 @@ from PIL import Image
 
 from atrc.app.cli import main
 from atrc.app.data.check import check_data
-from atrc.app.data.sheet import CELL
 from atrc.app.data.tables import percent
 from atrc.errors import UserError
+from atrc.tasks.sheet import CELL
 from folders import write_nyud
 from own_folder import PAGE, write_own
 
-TINY = ["--data.crop", "[32,32]", "--data.batch_size", "2", "--optim.steps", "2", "--accelerator", "cpu"]
+TINY = ["--data.crop", "[32,32]", "--data.batch-size", "2", "--optim.steps", "2", "--accelerator", "cpu"]
+TINY += ["--network.backbone", "timm:test_resnet"]
 COMMANDS = [line for block in re.findall(r"```\n(atrc .*?)```", PAGE.read_text(), re.S) for line in block.splitlines()]
 
 
@@ -39,10 +40,10 @@ def give_numbers(path):
 def test_the_commands_of_the_page_lead_from_a_folder_to_a_trained_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_own(tmp_path / "data/warehouse", train=3, val=2, h=32, w=40)
-    verbs = []
+    names = []
     for command in COMMANDS:
         arguments = shlex.split(command)[1:]
-        verbs.append(arguments[0])
+        names.append(arguments[0])
         if arguments[1] == "check":
             arguments += ["--workers", "0"]
         if arguments[0] == "evaluate":
@@ -52,14 +53,14 @@ def test_the_commands_of_the_page_lead_from_a_folder_to_a_trained_network(tmp_pa
         if arguments[0] == "train":
             arguments += ["--optim.steps", "8"]  # after 2 the running statistics can be so far off that it overflows
         main(arguments)
-    assert verbs == ["data", "data", "data", "train", "search", "train", "evaluate"]
+    assert names == ["data", "data", "data", "train", "search", "train", "evaluate"]
     said = capsys.readouterr()
     assert "no faults" in said.out
     assert re.search(r"material +mIoU +\d+\.\d\d %", said.err)
     assert "against runs/baseline" in said.err
     for sheet in ("sheet.png", "crops.png"):
-        with Image.open(sheet) as picture:
-            assert picture.size[0] > 4 * CELL
+        with Image.open(sheet) as image:
+            assert image.size[0] > 4 * CELL
 
 
 def test_the_report_counts_by_hand(tmp_path):
@@ -98,7 +99,7 @@ def test_the_report_counts_by_hand(tmp_path):
     assert "train, semseg: 1 of 3 classes never occur: box" in report.remarks
 
 
-def test_the_tables_are_for_people(tmp_path, capsys):
+def test_the_tables_show_counts_and_shares(tmp_path, capsys):
     assert check(write_own(tmp_path / "own")) == 0
     said = capsys.readouterr().out
     assert re.search(r"train +4 +48x64 \(3\), 48x72 \(1\)", said)
@@ -109,7 +110,7 @@ def test_the_tables_are_for_people(tmp_path, capsys):
 
 
 def break_everything(root):
-    """Spoil one file after another; return what must be said, in the order of the ids."""
+    """Break one file after another; return the expected messages, in the order of the ids."""
     noise = np.random.default_rng(0).integers(0, 3, (48, 64), np.uint8)
     Image.fromarray(noise).save(root / "semseg/aisle_0000.png")
     path = root / "semseg/aisle_0000.png"
@@ -151,18 +152,16 @@ def test_every_fault_is_listed_by_its_file_and_the_check_goes_on(tmp_path, capsy
         assert fault in said
 
 
-@pytest.mark.parametrize("index", range(7))
-def test_training_stops_at_a_fault_with_one_line(tmp_path, capsys, index):
+def test_training_stops_at_a_fault_with_one_line(tmp_path, capsys):
     root = write_own(tmp_path / "own", train=6, val=1)
-    said = break_everything(root)[index]
-    id = re.search(r"aisle_000\d", said)[0]
-    (root / "splits/train.txt").write_text(id)
-    with pytest.raises(SystemExit) as stop:
-        main(["train", "--data.root", str(root), "--out", str(tmp_path / "run"), *TINY])
-    assert stop.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert id in lines[0]
+    for fault in break_everything(root)[:7]:
+        id = re.search(r"aisle_000\d", fault)[0]
+        (root / "splits/train.txt").write_text(id)
+        with pytest.raises(SystemExit) as stop:
+            main(["train", "--data.root", str(root), "--out", str(tmp_path / id), *TINY])
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert id in line
 
 
 def test_images_that_splits_share_are_faults_by_name_and_by_content(tmp_path):
@@ -173,13 +172,13 @@ def test_images_that_splits_share_are_faults_by_name_and_by_content(tmp_path):
     report = check_data(root)
     assert report.faults == [
         "train and val: both list 'aisle_0000'",
-        "train and val: 'aisle_0002' and 'aisle_0005' are alike, pixel for pixel",
+        "train and val: 'aisle_0002' and 'aisle_0005' have identical pixels",
     ]
-    assert "train: images 'aisle_0002' and 'aisle_0003' are alike, pixel for pixel" in report.remarks
+    assert "train: images 'aisle_0002' and 'aisle_0003' have identical pixels" in report.remarks
     assert "images/: 1 file is in no split (aisle_0004)" in report.remarks
 
 
-def test_labels_that_say_nothing_are_noticed(tmp_path):
+def test_labels_without_valid_pixels_are_noticed(tmp_path):
     root = write_own(tmp_path / "own", train=3, val=2)
     for i in (3, 4):
         Image.fromarray(np.zeros((48, 64), np.uint16)).save(root / f"depth/aisle_000{i}.png")
@@ -209,7 +208,7 @@ def test_a_wrong_unit_a_wrong_axis_and_lengths_are_remarked(tmp_path):
         "train, depth: 100% of the depths are not between 0.7 m and 10 m, the range of the label regions: "
         "is the unit right?",
         "train, normals: 25% of the vectors are not of length one; they were scaled to it",
-        "train, normals: 100% look away from the camera; z must point towards it: flip the sign of z",
+        "train, normals: 100% point away from the camera; z must point towards it: flip the sign of z",
         "train, edge: 100.00% of the pixels are marked",
     ]
 
@@ -233,7 +232,7 @@ def test_the_benchmarks_are_checked_too(tmp_path, pascal_folder):
     assert list(people.splits["train"].labels) == ["semseg", "human_parts", "sal", "normals", "edge"]
 
 
-def test_workers_cannot_be_fewer_than_none(tmp_path):
+def test_a_negative_number_of_workers_is_refused(tmp_path):
     with pytest.raises(UserError, match="workers is -1; give 0 or more"):
         check_data(tmp_path, -1)
 
@@ -244,7 +243,7 @@ def test_worker_processes_find_the_same(tmp_path):
     assert check_data(root, workers=1).to_dict() == check_data(root, workers=0).to_dict()
 
 
-def test_the_report_alone_goes_to_standard_output(tmp_path, capsys):
+def test_only_the_report_goes_to_standard_output(tmp_path, capsys):
     assert check(write_own(tmp_path / "own"), "--json", "-") == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["layout"] == "own data 'warehouse'"
@@ -260,7 +259,7 @@ def test_the_report_alone_goes_to_standard_output(tmp_path, capsys):
         (["--cont", "3"], "did you mean count"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_one_line(tmp_path, capsys, options, message):
+def test_options_that_cannot_be_shown_are_one_line(tmp_path, capsys, options, message):
     root = write_own(tmp_path / "own")
     with pytest.raises(SystemExit) as stop:
         main(["data", "show", str(root), "--out", str(tmp_path / "x.png"), *options])
@@ -271,7 +270,7 @@ def test_what_cannot_be_shown_is_said_in_one_line(tmp_path, capsys, options, mes
     assert not (tmp_path / "x.png").exists()
 
 
-def test_a_sheet_paints_labels_and_hatches_what_is_not_valid(tmp_path):
+def test_a_sheet_colours_labels_and_hatches_invalid_pixels(tmp_path):
     root = write_own(tmp_path / "own", train=2, val=1)
     for i in range(2):
         path = root / f"semseg/aisle_000{i}.png"

@@ -1,18 +1,19 @@
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from atrc.app import demo
-from atrc.app.report.pictures import load_photo
-from atrc.errors import UserError
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    for name, value in {"SIZE": (48, 64), "TRAIN": 4, "VAL": 2, "STEPS": 2, "SEARCH_STEPS": 2}.items():
+    numbers = {"SIZE": (48, 64), "TRAIN": 4, "VAL": 2, "STEPS": 2, "SEARCH_STEPS": 2}
+    for name, value in {**numbers, "BACKBONE": "timm:test_resnet"}.items():
         monkeypatch.setattr(demo, name, value)
+    monkeypatch.setattr(demo, "write_rooms", partial(demo.write_rooms, workers=1))  # in this process
 
 
 def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, capsys):
@@ -31,13 +32,3 @@ def test_the_demo_runs_end_to_end_and_again_without_training(tmp_path, tiny, cap
     assert len(stamps) == 3
     demo.run_demo(tmp_path / "demo", None, seed=0)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "demo").rglob("last.ckpt")} == stamps
-
-
-def test_a_photo_is_turned_upright_and_shrunk(tmp_path):
-    image = Image.fromarray(np.full((60, 100, 3), 128, np.uint8))
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    image.save(tmp_path / "p.jpg", exif=exif)
-    assert load_photo(tmp_path / "p.jpg", 50).shape == (50, 30, 3)
-    with pytest.raises(UserError, match="no such file"):
-        load_photo(tmp_path / "q.jpg", 50)

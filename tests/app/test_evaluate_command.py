@@ -120,7 +120,7 @@ def test_a_task_whose_metric_had_other_settings_is_another_protocol(checkpoint, 
         score(checkpoint, baseline("a", *TASKS, tasks={"semseg": "mIoU(num_classes=13)", "depth": "RMSE()"}))
 
 
-def test_results_without_a_protocol_are_refused_unless_told_to(checkpoint, baseline, tmp_path):
+def test_results_without_a_protocol_are_refused_unless_allowed(checkpoint, baseline, tmp_path):
     old = tmp_path / "old.json"
     old.write_text(json.dumps({"results": VALUES}))
     with pytest.raises(UserError, match=r"old\.json has another protocol: no protocol is recorded there"):
@@ -170,3 +170,10 @@ def test_delta_m_of_results_takes_their_directions():
     better = results | {"depth": Result("RMSE", 0.4, "m", False, 0.0)}
     assert compare(results, results) == 0
     assert compare(better, results) == pytest.approx(10)
+
+
+def test_windows_and_flips_are_recorded_and_compared_only_with_the_same(checkpoint, baseline):
+    protocol = score(checkpoint, window=(32, 32), tta="flip")["protocol"]
+    assert (protocol["window"], protocol["tta"]) == ([32, 32], "flip")
+    with pytest.raises(UserError, match=r"window is not recorded there and \[32, 32\] here"):
+        score(checkpoint, baseline("a", *TASKS), window=(32, 32))

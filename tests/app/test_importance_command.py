@@ -8,8 +8,7 @@ import pytest
 from atrc.app.cli import main
 from atrc.app.importance import print_row, to_csv
 from atrc.studies.importance import runs as importance_runs
-from atrc.studies.importance.runs import RowImportance
-from atrc.studies.importance.scores import Importance
+from atrc.studies.importance.scores import Importance, RowImportance
 from atrc.training.evaluation.evaluate import Result
 
 RESULTS = {"semseg": Result("mIoU", 40.0, "%", True, 0.0), "depth": Result("RMSE", 0.5, "m", False, 0.0)}
@@ -46,7 +45,7 @@ def test_a_run_gets_its_table_and_figures_in_its_folder(tmp_path, measured, caps
     assert content["correlation"] is None
 
 
-def test_several_runs_are_averaged_elsewhere(tmp_path, measured, monkeypatch, capsys):
+def test_several_runs_are_averaged_in_a_folder_of_their_own(tmp_path, measured, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["importance", "a", "b", "--json", "-"])
     captured = capsys.readouterr()
@@ -69,7 +68,7 @@ def test_a_baseline_makes_it_the_papers_delta_m(tmp_path, measured, capsys):
 def test_a_study_gets_a_folder_with_the_correlation(tmp_path, monkeypatch, capsys):
     agreement = dict(zip(CONTEXTS, (1.0, 0.0, 0.0, 1.0), strict=True))
     row = RowImportance("ATRC / ours", [0, 1], [IMPORTANCE, IMPORTANCE], None, agreement, 2)
-    monkeypatch.setattr("atrc.app.importance.measure_study", lambda folder, settings, rows, told: [row])
+    monkeypatch.setattr("atrc.app.importance.measure_study", lambda folder, settings, rows, tell: [row])
     main(["importance", "--study", str(tmp_path)])
     out = capsys.readouterr().out
     assert "correlation with the agreement of 2 searches, over 4 blocks: 0.98" in out
@@ -85,7 +84,7 @@ def test_a_study_gets_a_folder_with_the_correlation(tmp_path, monkeypatch, capsy
     assert to_csv(row).splitlines()[1] == "semseg,semseg,local,7.5,0,1"
 
 
-def test_what_does_not_vary_has_no_correlation(capsys):
+def test_constant_values_have_no_correlation(capsys):
     print_row(RowImportance("ATRC", [0, 1], [IMPORTANCE] * 2, None, dict.fromkeys(CONTEXTS, 1.0), 2))
     assert "none, one of them does not vary" in capsys.readouterr().out
 
@@ -95,7 +94,10 @@ def test_what_does_not_vary_has_no_correlation(capsys):
     [
         ([], "give the folders or checkpoints of runs, or --study FOLDER"),
         (["run", "--study", "study"], "give the folders or checkpoints of runs, or --study FOLDER"),
-        (["--study", "study", "--baseline", "run"], "--baseline: drops in a study are against its own single-task row"),
+        (
+            ["--study", "study", "--baseline", "run"],
+            "--baseline: drops in a study compare with its own single-task row",
+        ),
         (["run", "--rows", "[A]"], "--rows: only a study has rows"),
         (["nowhere"], "nowhere: no such checkpoint"),
     ],

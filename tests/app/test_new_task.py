@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from atrc.app.data.sheet import draw_sheet
-from atrc.app.explorer import legends
-from atrc.app.legends import draw_key
 from atrc.app.predict.files import write_raw
+from atrc.tasks.legends import describe_legend, describe_value, draw_legend, present, to_css
 
 PAGE = Path(__file__).parents[2] / "docs/extend/task.md"
 
@@ -24,19 +23,19 @@ def height(monkeypatch):
     return module.Height()
 
 
-def test_its_key_is_its_bar_in_its_colours(height):
-    key = np.asarray(draw_key(height, np.ones((2, 2), np.float32), 400))
+def test_its_legend_is_a_bar_in_its_colours(height):
+    key = np.asarray(draw_legend(height, np.ones((2, 2), np.float32), 400))
     for column, metres in ((6, 0.0), (393, height.highest)):
         np.testing.assert_array_equal(key[6, column], height.colour(np.array([[metres]], np.float32))[0, 0])
 
 
 def test_the_explorer_shows_its_name_its_bar_and_its_numbers(height):
-    legend = legends.legend(height)
+    legend = describe_legend(height)
     assert (height.title, legend["kind"], legend["unit"]) == ("height", "bar", "m")
     assert legend["ticks"] == [(0.0, "0"), (0.5, "1.5"), (1.0, "3")]
-    assert legend["colours"][0] == legends.to_css(height.colour(np.zeros((1, 1), np.float32))[0])[0]
-    assert legends.say(height, np.array(1.234)) == "1.23 m"
-    assert legends.present(height, np.ones((2, 2))) == []
+    assert legend["colours"][0] == to_css(height.colour(np.zeros((1, 1), np.float32))[0])[0]
+    assert describe_value(height, np.array(1.234)) == "1.23 m"
+    assert present(height, np.ones((2, 2))) == []
 
 
 def test_its_numbers_are_written_as_they_are(height, tmp_path):
@@ -44,7 +43,7 @@ def test_its_numbers_are_written_as_they_are(height, tmp_path):
     np.testing.assert_array_equal(np.load(file), np.full((4, 6), 1.25, np.float32))
 
 
-def test_a_contact_sheet_says_what_its_colours_range_over(height):
+def test_a_contact_sheet_is_drawn(height):
     truth, valid = torch.ones(8, 8), torch.ones(8, 8, dtype=torch.bool)
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
     sheet = draw_sheet([height], [{"id": "1", "image": image, "truth": {"height": truth}, "valid": {"height": valid}}])

@@ -64,7 +64,7 @@ def test_the_card_of_a_checkpoint_alone_has_no_results(run, tmp_path):
     assert "RMSE [m] |" in (tmp_path / "out/README.md").read_text()
 
 
-def test_a_search_is_told_to_train_what_it_found(run, tmp_path, monkeypatch):
+def test_a_search_is_refused_with_the_command_to_train_its_genotype(run, tmp_path, monkeypatch):
     supergraph = build_supergraph(NetworkConfig(), TASKS, "contexts")
     monkeypatch.setattr("atrc.app.publish.load", lambda model: supergraph)
     with pytest.raises(UserError, match="supergraph of a search; .* --network.genotype .*run/genotype.json"):
@@ -107,4 +107,5 @@ def test_every_command_of_the_pages_is_understood(line):
 def test_every_option_of_the_pages_exists():
     _, parsers = make_parser()
     known = {key for name in ("predict", "publish") for key in vars(parsers[name].get_defaults().as_flat())}
-    assert set(re.findall(r"--(\w+)", "".join(PAGES.values()))) <= known | {"network"}
+    named = {option.replace("-", "_") for option in re.findall(r"--([a-z][a-z-]*)", "".join(PAGES.values()))}
+    assert named <= known | {"network"}

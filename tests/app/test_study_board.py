@@ -85,7 +85,7 @@ def test_the_table_counts_the_cells_of_every_row(study):
     assert seen[-1][-1].split() == ["all", "2/2", "100", "%"]
 
 
-def test_elsewhere_than_on_a_terminal_every_change_is_a_line(study, capsys):
+def test_without_a_terminal_every_change_is_a_line(study, capsys):
     board = Board("Tiny")
     run = study(board)
     run.run()
@@ -100,7 +100,7 @@ def test_elsewhere_than_on_a_terminal_every_change_is_a_line(study, capsys):
     assert lines[4] == "Tiny"
 
 
-def test_on_a_terminal_the_table_is_drawn_over_itself(study, capsys, monkeypatch):
+def test_on_a_terminal_the_table_is_redrawn_in_place(study, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", "20")
     board = Board("Tiny")
@@ -119,5 +119,5 @@ def test_on_a_terminal_the_table_is_drawn_over_itself(study, capsys, monkeypatch
     [(None, "time left: not known yet"), (20, "about 1 min left"), (3540, "about 59 min left"),
      (3725, "about 1:02 h left"), (90_000, "about 1 d 1 h left")],
 )  # fmt: skip
-def test_the_time_left_is_told_in_its_largest_units(seconds, text):
+def test_the_time_left_is_given_in_its_largest_units(seconds, text):
     assert describe_time(seconds if seconds is None else float(seconds)) == text

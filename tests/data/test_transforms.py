@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from atrc.data.layouts import open_dataset
 from atrc.data.sample import Sample, collate, map_tensors
-from atrc.data.sampling import Augmented, EverySampler, StepSampler
+from atrc.data.sampling import Augmented, BilevelSampler, EverySampler, Rounds, StepSampler
 from atrc.data.transforms import (
     PAD,
     RandomFlip,
@@ -285,6 +285,29 @@ def test_processes_share_out_the_same_global_batches():
     for batch, *shares in zip(whole, *ranks, strict=True):
         assert sorted(batch) == sorted(shares[0] + shares[1])
     assert sorted([*EverySampler(7, 0, 2), *EverySampler(7, 1, 2)]) == list(range(7))
+
+
+def test_a_bilevel_search_draws_alpha_and_weights_from_different_images_pass_by_pass():
+    rounds = Rounds(images=20, batch_size=4, warmup=3)
+    assert rounds.steps == (1, 4)
+    kinds = [rounds.at(step)[0] for step in range(13)]
+    assert kinds == [False] * 3 + [True] + [False] * 4 + [True] + [False] * 4
+    assert [step for step in range(13) if rounds.begins(step)] == [0, 3, 4, 8, 9]
+    batches = list(BilevelSampler(rounds, 13, seed=0))
+    seen = {kind: [i for k, batch in zip(kinds, batches, strict=True) if k == kind for i, _ in batch] for kind in kinds}
+    assert sorted(seen[True]) == sorted([*{*seen[True]}] * 2)  # two passes
+    assert sorted({*seen[False]} | {*seen[True]}) == list(range(20))
+    assert not {*seen[False]} & {*seen[True]}
+    assert len({seed for batch in batches for _, seed in batch}) == 13 * 4
+    assert list(BilevelSampler(rounds, 13, seed=0, start=5, rank=1, world=2)) == [batch[1::2] for batch in batches[5:]]
+
+
+@pytest.mark.parametrize("images", [2, 3, 6])
+def test_few_images_are_divided_too(images):
+    rounds = Rounds(images, batch_size=4, warmup=0)
+    assert 0 < rounds.for_weights < images
+    assert rounds.steps == (1, 1)
+    assert all(len(batch) == 4 for batch in BilevelSampler(rounds, 4, seed=0))
 
 
 def test_augmentation_depends_on_its_seed_alone_and_leaves_the_global_state(nyud_folder):

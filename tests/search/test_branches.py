@@ -10,7 +10,7 @@ from atrc.backbones.branched import BranchedBackbone
 from atrc.branching import Branching
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
-from atrc.search.branches import BranchSupergraph, expected_nodes, stage_shares
+from atrc.search.branches import BranchSupergraph, expected_nodes
 from atrc.tasks import Depth, SemanticSegmentation
 
 TASKS = ("a", "b", "c")
@@ -49,65 +49,69 @@ class _Append(_Last):
         return [*state, self.conv(state[-1])]
 
 
-def brute_force(edges):
-    """Add up over every way in which every reader may read."""
-    stages, n, _ = edges.shape
-    total = torch.zeros(stages, dtype=edges.dtype)
-    for flat in itertools.product(range(n), repeat=stages * n):
-        reads = torch.tensor(flat).view(stages, n)
-        p = math.prod(float(edges[i, j, reads[i, j]]) for i in range(stages) for j in range(n))
-        using = set(range(n))
-        for i in reversed(range(stages)):
-            using = {int(reads[i, j]) for j in using}
-            total[i] += p * len(using)
+def brute_force(picks):
+    """Add up over all ways in which the tasks may pick: tasks share an operator that they reach by equal picks."""
+    layers, n, _ = picks.shape
+    total = torch.zeros(layers, dtype=picks.dtype)
+    for flat in itertools.product(range(n), repeat=layers * n):
+        paths = list(zip(*torch.tensor(flat).view(layers, n).tolist(), strict=True))
+        p = math.prod(float(picks[i, j, path[i]]) for j, path in enumerate(paths) for i in range(layers))
+        total += p * torch.tensor([len({path[: i + 1] for path in paths}) for i in range(layers)])
     return total
 
 
-def test_expected_nodes_are_those_of_all_trees_added_up():
-    edges = torch.rand(2, 3, 3, dtype=torch.float64).softmax(-1)
-    torch.testing.assert_close(expected_nodes(edges), brute_force(edges))
+def test_the_expected_operators_of_the_paper_s_code_with_uniform_probabilities():
+    assert expected_nodes(torch.full((3, 4, 4), 1 / 4)).sum().item() == pytest.approx(10.53, abs=0.005)
+    assert expected_nodes(torch.full((2, 2, 2), 1 / 2)).tolist() == [1.5, 1.75]
+    exactly = sum(4**layer * (1 - (1 - 4**-layer) ** 4) for layer in (1, 2, 3))  # distinct among four random paths
+    assert exactly == pytest.approx(10.28, abs=0.005)
 
 
-def test_expected_nodes_by_hand():
-    # Two readers, each by chance at one of two nodes: together 1.5; those nodes read 1 + 1/2 * 1/2 = 1.25 before.
-    half = torch.full((2, 2, 2), 0.5)
-    torch.testing.assert_close(expected_nodes(half), torch.tensor([1.25, 1.5]))
-    torch.testing.assert_close(expected_nodes(torch.eye(3).expand(2, 3, 3)), torch.tensor([3.0, 3.0]))
+def test_the_expectation_is_exact_in_the_first_layer_and_for_two_tasks_and_too_high_by_few_percent_else():
+    two = torch.rand(3, 2, 2, dtype=torch.float64).softmax(-1)
+    torch.testing.assert_close(expected_nodes(two), brute_force(two))
+    three = torch.rand(2, 3, 3, dtype=torch.float64).softmax(-1)
+    estimate, truth = expected_nodes(three), brute_force(three)
+    assert estimate[0] == pytest.approx(truth[0])
+    assert 1 < estimate[1] / truth[1] < 1.05
 
 
-def test_the_cost_falls_with_sharing_and_reaches_alpha():
+def test_the_expectation_of_decided_picks_counts_their_groups_and_its_gradient_reaches_alpha():
+    apart, together = torch.eye(3), torch.eye(3)[[0, 0, 0]]
+    pair = torch.eye(3)[[1, 1, 2]]
+    assert expected_nodes(torch.stack([together, pair, apart])).tolist() == [1, 2, 3]
+    assert expected_nodes(torch.stack([apart, apart])).tolist() == [3, 3]
     found = BranchSupergraph(Tiny(), TASKS)
-    assert 1 / 3 < found.cost() < 1
-    found.cost().backward()
-    assert found.alpha.grad.abs().sum() > 0
-    with torch.no_grad():
-        found.alpha[..., 0] = 100
-    assert found.cost().item() == pytest.approx(1 / 3)
-    with torch.no_grad():
-        found.alpha.copy_(100 * torch.eye(3).expand(2, 3, 3))
-    assert found.cost().item() == pytest.approx(1)
+    found.expected_nodes().sum().backward()
+    assert (found.operator_alpha.grad[0].abs().sum(), found.operator_alpha.grad[1].abs().sum()) > (0, 0)
 
 
-def test_shares_of_the_stages_by_hand():
+def test_the_operations_of_an_operator_by_hand():
     # 64x64 image: 32x32 pixels of 4x4x9 multiply-adds, then 16x16 of 4x8x9
-    one, other = 32 * 32 * 4 * 4 * 9, 16 * 16 * 4 * 8 * 9
-    torch.testing.assert_close(stage_shares(Tiny()), torch.tensor([one, other]) / (one + other))
+    expected = torch.tensor([32 * 32 * 4 * 4 * 9, 16 * 16 * 4 * 8 * 9]) * 2 / 1e9
+    torch.testing.assert_close(BranchSupergraph(Tiny(), TASKS).count_gflops((64, 64)), expected)
 
 
-def test_a_supergraph_that_decided_equals_its_branched_backbone():
-    backbone = Tiny()
-    found = BranchSupergraph(backbone, TASKS)
+def drawn():
+    """A supergraph with random operators."""
+    found = BranchSupergraph(Tiny(), TASKS)
     with torch.no_grad():
         for p in found.later.parameters():
             p.normal_()
-        found.alpha[1] = torch.tensor([[0, 5, 0], [5, 0, 0], [0, 5, 0]])  # heads a, c read node b; head b node a
-        found.alpha[0] = torch.tensor([[0, 0, 5], [0, 0, 5], [0, 5, 0]])  # nodes a, b read node c
-    branching = found.branching()
-    assert branching.groups == ((("a", "b", "c"),), (("a", "c"), ("b",)))
-    fixed = BranchedBackbone(backbone, branching)
-    fixed.later[0][0].load_state_dict(found.later[0][2].state_dict())
-    fixed.later[1][0].load_state_dict(found.later[1][1].state_dict())
-    fixed.later[1][1].load_state_dict(found.later[1][0].state_dict())
+    return found
+
+
+def test_a_supergraph_that_decided_equals_its_branched_backbone():
+    found = drawn()
+    with torch.no_grad():  # a and c pick c's operator, b picks a's; then all pick b's: groups do not join again
+        found.operator_alpha[0] = 5 * torch.eye(3)[[2, 0, 2]]
+        found.operator_alpha[1] = 5 * torch.eye(3)[[1, 1, 1]]
+    assert found.branching().groups == ((("a", "c"), ("b",)), (("a", "c"), ("b",)))
+    fixed = BranchedBackbone(Tiny(), found.branching())
+    fixed.first.load_state_dict(found.first.state_dict())
+    for i, operators in enumerate([(2, 0), (1, 1)]):
+        for copied, operator in zip(fixed.later[i], operators, strict=True):
+            copied.load_state_dict(found.later[i][operator].state_dict())
     image = torch.randn(2, 3, 9, 11)
     expected, got = found.eval()(image), fixed(image)
     assert got["a"] is got["c"]
@@ -116,19 +120,18 @@ def test_a_supergraph_that_decided_equals_its_branched_backbone():
             torch.testing.assert_close(x, y)
 
 
-def test_a_sample_mixes_the_nodes_by_its_weights():
-    found = BranchSupergraph(Tiny(), ("a", "b"))
-    with torch.no_grad():
-        for p in found.later.parameters():
-            p.normal_()
-    image = torch.randn(1, 3, 8, 8)
-    found.weights = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.25, 0.75], [1.0, 0.0]]])
-    state = found.first([image])
-    a, b = (last(middle(state)) for middle, last in zip(*found.later, strict=True))
-    levels = found(image)
-    for i in range(2):
-        torch.testing.assert_close(levels["a"][i], 0.25 * a[i] + 0.75 * b[i])
-        torch.testing.assert_close(levels["b"][i], a[i])
+def test_a_task_mixes_the_operators_by_its_own_weights_and_uses_its_own_before_any_are_drawn():
+    found, image = drawn(), torch.randn(1, 3, 8, 8)
+    stem, (first, second) = found.first([image]), found.later
+    for j, task in enumerate(TASKS):
+        for x, y in zip(found(image)[task], second[j](first[j](stem)), strict=True):
+            torch.testing.assert_close(x, y)
+    found.weights = torch.eye(3).repeat(2, 1, 1)
+    found.weights[0, 1] = torch.tensor([0.25, 0.75, 0.0])
+    a, b, _ = (operator(stem)[0] for operator in first)
+    (x, y), (_, deep) = found(image)["b"], second[1]([0.25 * a + 0.75 * b])
+    torch.testing.assert_close(x, 0.25 * a + 0.75 * b)
+    torch.testing.assert_close(y, deep)
 
 
 def test_samples_follow_the_seed_and_reach_alpha():
@@ -140,8 +143,11 @@ def test_samples_follow_the_seed_and_reach_alpha():
     found.sample(1.0, 2)
     assert not torch.equal(first, found.weights)
     torch.testing.assert_close(found.weights.sum(-1), torch.ones(2, 3))
+    with torch.no_grad():  # operators start as copies: mixtures of equals have no gradient
+        for p in found.later.parameters():
+            p.normal_()
     sum(x.square().sum() for levels in found(torch.randn(1, 3, 8, 8)).values() for x in levels).backward()
-    assert (found.alpha.grad[0].abs().sum(), found.alpha.grad[1].abs().sum()) > (0, 0)
+    assert (found.operator_alpha.grad[0].abs().sum(), found.operator_alpha.grad[1].abs().sum()) > (0, 0)
 
 
 @pytest.mark.parametrize("name", ["hrnet18", "resnet50"])

@@ -38,8 +38,8 @@ def test_the_page_shows_the_table_and_every_figure(reported):
     page = (reported / "report/report.md").read_text(encoding="utf-8")
     assert (reported / "report/table.md").read_text(encoding="utf-8") in page
     assert set(re.findall(r"!\[.*?\]\((.*?)\.png\)", page)) == FIGURES
-    assert "- Searched against Random: +10.00 ± 7.07 (n=2)\n" in page
-    assert "Two searches agree on 50.0 % of the blocks; by chance it would be 22.5 %." in page
+    assert "- Searched against Random: +10.00 ± 63.53 (n=2)\n" in page
+    assert "Two searches agree on 50.0 % of the blocks; by chance they would agree on 22.5 %." in page
     assert "| semseg ← semseg | t_label, 2 | t_label, 2 |\n| semseg ← depth | s_label, - | global, - |\n" in page
     assert "- no figure resources: no checkpoint to count is left\n" in page
     assert "## Warnings" not in page
@@ -87,6 +87,7 @@ def test_the_numbers_are_there_for_other_programs(reported):
             "mean": pytest.approx(10.0),
             "std": pytest.approx(50**0.5),
             "n": 2,
+            "interval": pytest.approx(63.53, abs=0.01),
         }
     ]
     found = content["searches"]["Searched"]
@@ -123,7 +124,9 @@ def test_an_unfinished_study_is_reported_as_far_as_it_is_and_warnings_are_loud(t
     assert "missing: Both: 1 of 2 cells are done; not begun: seed 1" in lines
     assert "missing: Searched: 0 of 2 cells are done; not begun: seed 0, seed 1" in lines
     assert "no figure retraining: no search is finished" in lines
-    warning = "Both (there; seed 0) was measured otherwise than Single task (here): images is 7 there and 10 here"
+    warning = (
+        "Both (there; seed 0) was measured by another protocol than Single task (here): images is 7 there and 10 here"
+    )
     assert f"warning: {warning}" in lines
     page = (tmp_path / "s/report/report.md").read_text(encoding="utf-8")
     assert f"## Warnings\n\n- {warning}\n" in page

@@ -1,4 +1,4 @@
-"""`atrc attention`: what one pixel of a photograph attends to, in every context."""
+"""`atrc attention`: what one pixel of an image attends to, in every context."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atrc.training.resources import find_device
 
 # h w image
 
-# By what the name ends in: what to leave out, so that the same picture gives the same file.
+# By suffix: the metadata to leave out, so that the same figure gives the same file.
 FORMATS = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 Maps = dict[str, dict[str, ContextMap | None]]  # by target and source
 
@@ -67,13 +67,13 @@ def show_attention(
 def load_pixel(
     image: Path, pixel: tuple[int, int] | None, longest: int
 ) -> tuple[UInt8[np.ndarray, "h w 3"], tuple[int, int]]:
-    """Read a photograph, reduced to `longest` [px], and return where the pixel is in it.
+    """Read an image, reduced to `longest` [px], and return the place of the pixel in it.
 
     Raises:
-        UserError: The pixel is outside the photograph.
+        UserError: The pixel is outside the image.
     """
     if longest < 1:
-        raise UserError(f"--longest is {longest}; a photograph has at least 1 pixel")
+        raise UserError(f"--longest is {longest}; an image has at least 1 pixel")
     photo = read_image(image, max_side=longest)
     (h, w), (reduced_h, reduced_w, _) = photo.size, photo.pixels.shape
     row, column = pixel or (h // 2, w // 2)
@@ -106,7 +106,7 @@ def _describe(found: ContextMap | None, tasks: Mapping[str, Task], target: str, 
 
 
 def save_maps(maps: Maps, described: Mapping[str, Any], folder: Path) -> None:
-    """Write every map as TARGET-SOURCE.npy (feature grid), and what they are as attention.json."""
+    """Write every map as TARGET-SOURCE.npy (feature grid), and their description as attention.json."""
     folder.mkdir(parents=True, exist_ok=True)
     for target, row in maps.items():
         for source, found in row.items():

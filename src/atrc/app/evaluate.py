@@ -10,6 +10,7 @@ from typing import Any
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
+from atrc.network.inference import Inference
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader, read_measurement, results_to_dict
 from atrc.training.evaluation.protocol import Protocol, checkpoint_rule, describe_protocol, protocol_differences
 from atrc.training.resources import find_device
@@ -24,6 +25,8 @@ def score_checkpoint(
     workers: int,
     device: str = "auto",
     allow_different_protocols: bool = False,
+    window: tuple[int, int] | None = None,
+    tta: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint and print its metrics. The arguments are the options of `atrc evaluate`.
 
@@ -35,18 +38,18 @@ def score_checkpoint(
     Raises:
         UserError: The data do not fit the checkpoint, or the baseline cannot be compared.
     """
-    place = find_device(device)
+    place, inference = find_device(device), Inference.parse(window, tta)
     saved = Checkpoint.load(checkpoint_path(checkpoint))
     tasks = saved.read_tasks()
     dataset = open_dataset(data or saved.recipe["data"]["root"], split, [task.name for task in tasks])
     saved.require_outputs(dataset.tasks, str(dataset.root))
     crop = tuple(saved.recipe["data"]["crop"])
     rule = checkpoint_rule(saved.step, saved.recipe["optim"]["steps"])
-    protocol = describe_protocol(dataset, tasks, crop, rule)
+    protocol = describe_protocol(dataset, tasks, crop, rule, inference)
     # Before the evaluation, which may take long: refuse at once what cannot be compared.
     known = read_baselines(baseline, protocol, allow_different_protocols)
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
-    results = evaluate(saved.build().to(place), tasks, loader, device=place)
+    results = evaluate(saved.build().to(place), tasks, loader, device=place, inference=inference)
     for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
     gain = compare(results, {task: result for task, (_, result) in known.items()}) if known else None

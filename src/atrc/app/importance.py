@@ -15,8 +15,9 @@ from atrc.app.output import print_grid
 from atrc.errors import UserError
 from atrc.files import write_atomic
 from atrc.studies.figures.style import write_figure
-from atrc.studies.importance.figures import describe_contexts, draw_importance, draw_reliability
-from atrc.studies.importance.runs import RowImportance, Settings, measure_run, measure_study
+from atrc.studies.importance.figures import describe_contexts, describe_drop, draw_importance, draw_reliability
+from atrc.studies.importance.runs import Settings, measure_run, measure_study
+from atrc.studies.importance.scores import RowImportance
 from atrc.studies.plan import slug
 
 Baseline = str | Sequence[str] | None
@@ -30,17 +31,19 @@ def show_importance(
     settings: Settings,
     out: str | None,
 ) -> list[dict[str, Any]]:
-    """Measure, print and draw the importance of runs, or of a study's rows; return it as plain values.
+    """Measure, print and draw the importance of runs, or of the rows of a study; return it as plain values.
+
+    The arguments are the options of `atrc importance`.
 
     Raises:
-        UserError: Both or neither are given, or something in them cannot be measured.
+        UserError: Both or neither are given, or one of them cannot be measured.
     """
     if bool(runs) == bool(study):
         raise UserError("give the folders or checkpoints of runs, or --study FOLDER")
     if study:
         if baseline:
-            raise UserError("--baseline: drops in a study are against its own single-task row; leave this out")
-        measured = measure_study(Path(study), settings, rows, told=lambda line: print(line, file=sys.stderr))
+            raise UserError("--baseline: drops in a study compare with its own single-task row; leave this out")
+        measured = measure_study(Path(study), settings, rows, tell=lambda line: print(line, file=sys.stderr))
         folder = Path(out) if out else Path(study) / "importance"
         for row in measured:
             _show(row, folder, slug(row.name))
@@ -82,13 +85,13 @@ def _show(row: RowImportance, folder: Path, name: str) -> None:
 
 
 def print_row(row: RowImportance) -> None:
-    """Print the drops of a row: targets down, sources across; and their correlation with reliability."""
+    """Print the drops of a row, targets down and sources across, and their correlation with reliability."""
     table = row.table
     targets, sources = (list(dict.fromkeys(pair[i] for pair in table)) for i in (0, 1))
     against = "the single-task results" if row.baselines else "the network itself"
     print(f"{row.name}: drop in Delta_m against {against} [%], a row for every target")
     grid = [["", *sources]]
-    grid += [[target, *(_text(*table[target, source]) for source in sources)] for target in targets]
+    grid += [[target, *(describe_drop(table[target, source]) for source in sources)] for target in targets]
     print_grid(grid)
     if row.agreement is not None:
         found = "none, one of them does not vary" if row.correlation is None else f"{row.correlation:.2f}"
@@ -96,15 +99,11 @@ def print_row(row: RowImportance) -> None:
 
 
 def to_csv(row: RowImportance) -> str:
-    """Return a line for every block."""
+    """Return a CSV table with a line for every block."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["target", "source", "context", "mean", "std", *(["agreement"] if row.agreement else [])])
-    for pair, (mean, std) in row.table.items():
+    for pair, drop in row.table.items():
         extra = [f"{row.agreement[pair]:.6g}"] if row.agreement else []
-        writer.writerow([*pair, describe_contexts(row.contexts(pair)), f"{mean:.6g}", f"{std:.6g}", *extra])
+        writer.writerow([*pair, describe_contexts(row.contexts(pair)), f"{drop.mean:.6g}", f"{drop.std:.6g}", *extra])
     return file.getvalue()
-
-
-def _text(mean: float, std: float) -> str:
-    return f"{round(mean, 2) + 0:.2f} ± {std:.2f}"  # + 0: no -0.00

@@ -1,4 +1,4 @@
-"""`atrc publish`: the network of a run as a folder to share, its results on the card."""
+"""`atrc publish`: the network of a run as a folder to share, with its results on the card."""
 
 from __future__ import annotations
 

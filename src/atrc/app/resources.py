@@ -1,4 +1,4 @@
-"""`atrc resources`: what every system of the paper's tables costs, the paper's numbers beside ours."""
+"""`atrc resources`: the cost of every system in the paper's tables, next to the paper's numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from atrc.app.output import print_grid
 from atrc.errors import UserError
-from atrc.studies.resources import Cost, measure_row
+from atrc.studies.costs import Cost, measure_row
 from atrc.studies.study import Study
 from atrc.training.resources import find_device
 
@@ -22,7 +22,7 @@ HEAD = (
 
 
 def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict[str, Any]]:
-    """Measure and print the rows of studies, one table for each; return the rows as plain values."""
+    """Measure the rows of studies and print a table for each; return the rows as plain values."""
     if repeats < 0:
         raise UserError(f"repeats is {repeats}; it has to be 0 or more")
     device = str(find_device(device))

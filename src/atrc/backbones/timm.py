@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import textwrap
 from pathlib import Path
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 from atrc.backbones.base import BackboneOptions
 from atrc.errors import UserError
+
+# It warns of the weights of the classifier, which a backbone leaves out.
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 
 def create_timm(

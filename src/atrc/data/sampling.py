@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +65,77 @@ class StepSampler(Sampler[list[Draw]]):
             self._epoch = epoch
             self._order = np.random.default_rng((self.seed, 0, epoch)).permutation(self.images)
         return int(self._order[place])
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Which steps of a bilevel search train alpha, and which the weights.
+
+    After a warm-up of the weights come rounds: a pass over the 20 % of the images that are for alpha, then a pass over
+    the 80 % that are for the weights. Incomplete batches are left out of a pass.
+
+    >>> rounds = Rounds(images=10, batch_size=2, warmup=1)
+    >>> [rounds.at(step) for step in range(7)]  # alpha or not, and how many steps of its kind were before
+    [(False, 0), (True, 0), (False, 1), (False, 2), (False, 3), (False, 4), (True, 1)]
+
+    Source: Bruggemann et al., BMVC 2020, and its code.
+    """
+
+    images: int
+    batch_size: int
+    warmup: int
+
+    @property
+    def for_weights(self) -> int:
+        """Number of images for the weights."""
+        return min(max(int(0.8 * self.images), 1), self.images - 1)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Steps of a round: of alpha, of the weights."""
+        sizes = self.images - self.for_weights, self.for_weights
+        return max(sizes[0] // self.batch_size, 1), max(sizes[1] // self.batch_size, 1)
+
+    def at(self, step: int) -> tuple[bool, int]:
+        """Return whether a step trains alpha, and how many steps of its kind come before it."""
+        if step < self.warmup:
+            return False, step
+        alpha, weights = self.steps
+        done, place = divmod(step - self.warmup, alpha + weights)
+        if place < alpha:
+            return True, done * alpha + place
+        return False, self.warmup + done * weights + place - alpha
+
+    def begins(self, step: int) -> bool:
+        """Whether a pass begins at a step."""
+        return step == 0 or self.at(step)[0] != self.at(step - 1)[0]
+
+
+class BilevelSampler(StepSampler):
+    """Batches of a bilevel search: alpha and the weights are trained on different images."""
+
+    def __init__(self, rounds: Rounds, steps: int, seed: int, **ranks: Any) -> None:
+        """Divide the images.
+
+        Args:
+            rounds: When to draw which.
+            steps: Steps in all.
+            seed: Fixes every draw.
+            ranks: `start`, `rank` and `world` of a `StepSampler`.
+        """
+        super().__init__(rounds.images, rounds.batch_size, steps, seed, **ranks)
+        self.rounds = rounds
+        order = np.random.default_rng((seed, 4)).permutation(rounds.images)
+        self.parts = order[: rounds.for_weights], order[rounds.for_weights :]
+        seeds = seed, hash_seed(seed, 4)
+        self.samplers = [
+            StepSampler(len(part), rounds.batch_size, steps, own) for part, own in zip(self.parts, seeds, strict=True)
+        ]
+
+    def batch(self, step: int) -> list[Draw]:
+        """Return the global batch of a step."""
+        alpha, number = self.rounds.at(step)
+        return [(int(self.parts[alpha][i]), seed) for i, seed in self.samplers[alpha].batch(number)]
 
 
 def hash_seed(*parts: int) -> int:

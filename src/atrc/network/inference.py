@@ -123,6 +123,9 @@ class Inference:
         return {name: summed.div_(total) for name, summed in sums.items()}
 
 
+WHOLE = Inference()  # the whole image in one forward pass
+
+
 def starts(length: int, window: int) -> list[int]:
     """Return the starts of windows that cover a side, each overlapping the next by about half or more.
 

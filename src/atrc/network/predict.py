@@ -17,6 +17,8 @@ from atrc.errors import UserError
 from atrc.images import read_image
 from atrc.network.inference import Inference
 from atrc.tasks import Task
+from atrc.tasks.legends import to_bytes
+from atrc.tasks.sheet import draw_colour, draw_sheet
 
 # c channels of a prediction, h w what the network sees, r rows of the image, x its columns
 
@@ -55,9 +57,15 @@ class Predictions(Mapping[str, np.ndarray]):
         shapes = (f"{task.name} {self[task.name].shape} {task.decoded}" for task in self.tasks)
         return f"Predictions({', '.join(shapes)})"
 
-    def colour(self, task: str) -> Image.Image:
-        """Colour the prediction of one task, as large as the image."""
-        return Image.fromarray(next(t for t in self.tasks if t.name == task).colour(np.nan_to_num(self[task])))
+    def draw(self, task: str | None = None) -> Image.Image:
+        """Draw the image and all predictions side by side, or one prediction, with legends."""
+        if task is None:
+            return draw_sheet(self.image, self.tasks, self)
+        return draw_colour(next(t for t in self.tasks if t.name == task), self[task])
+
+    def _repr_png_(self) -> bytes:
+        """Draw all, for notebooks."""
+        return to_bytes(np.asarray(self.draw()))
 
 
 def predict(

@@ -184,14 +184,15 @@ def _stage(content: Any) -> Stage:
 
 
 def _build(kind: type, content: dict[str, Any]) -> Any:
-    """Make a recipe, or a part of one, from plain values; what is in the place of a number or of a part is one."""
+    """Make a recipe, or a part of one, from plain values; numbers and parts have to be such."""
     made = kind()
     for field in fields(kind):
         if field.name in content:
             now, value = getattr(made, field.name), content[field.name]
+            allowed = isinstance(value, int | float) or (value is None and "None" in str(field.type))
             if isinstance(value, dict):
                 value = _build(type(now), value)
-            elif is_dataclass(now) or (isinstance(now, int | float) and not isinstance(value, int | float)):
+            elif is_dataclass(now) or (isinstance(now, int | float) and not allowed):
                 raise TypeError(f"{field.name} = {value!r:.80}")
             setattr(made, field.name, tuple(value) if isinstance(now, tuple) else value)
     return made

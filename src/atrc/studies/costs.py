@@ -1,37 +1,153 @@
-"""What the trained networks of a study cost, counted from their checkpoints."""
+"""What networks cost: counted from recipes before a study runs, and from its checkpoints afterwards."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, cast
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from atrc.errors import UserError
-from atrc.studies.cells import Cell
-from atrc.studies.measured import Measured
+from atrc.network import MultiTaskNetwork, NetworkConfig, build_network
+from atrc.search import Supergraph
+from atrc.search.build import build_supergraph
+from atrc.studies.cells import Cell, Stage
+from atrc.studies.measured import COSTS, Measured
+from atrc.studies.study import Row, Study
+from atrc.tasks import Task
 from atrc.training.resources import count_multiply_adds, count_parameters
 from atrc.training.run.checkpoint import Checkpoint
 
 Count = tuple[int, int]  # parameters, multiply-adds of one image
+PASSES = 3  # a training step in forward passes: the backward pass takes twice as many multiply-adds
 
 
 @dataclass(frozen=True)
-class Costs:
-    """Parameters and multiply-adds of a row's networks, by seed; single-task networks are added up.
+class Estimate:
+    """What training a cell takes.
 
     Attributes:
-        parameters: By seed.
-        multiply_adds: By seed; convolutions, matrix products and attention of one image at the size of evaluation.
-        notes: What could not be counted, and why.
+        images: Training images of all its stages; an image counts every time it is used.
+        multiply_adds: Of all steps, forward and backward; None if a network cannot be built.
+        reason: Why it cannot.
     """
 
-    parameters: dict[int, int] = field(default_factory=dict)
-    multiply_adds: dict[int, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    images: int
+    multiply_adds: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one image through the networks of a row; single-task networks are added up.
+
+    Attributes:
+        study: Title of the study.
+        row: Name of the row.
+        parameters: Number of parameters.
+        multiply_adds: Multiply-adds of convolutions, matrix products and attention.
+        latency: Median time of one image [s]; None if it was not measured.
+        paper_parameters: What the paper reports [M], if it does.
+        paper_multiply_adds: What the paper reports [G]; it counts batch norm and ReLU too.
+    """
+
+    study: str
+    row: str
+    parameters: int
+    multiply_adds: int
+    latency: float | None
+    paper_parameters: float | None
+    paper_multiply_adds: float | None
+
+
+def measure_row(study: Study, row: Row, repeats: int, device: str) -> Cost:
+    """Count the networks of a row at the size of evaluation, and time them.
+
+    Args:
+        study: The study.
+        row: One of its rows.
+        repeats: Timed passes after one to warm up; 0 does not time.
+        device: Where to time.
+    """
+    recipe = study.recipe(row)
+    config = replace(recipe.network, pretrained=False)
+    sets: list[tuple[Task, ...]] = [(task,) for task in study.tasks] if row.single_task else [study.tasks]
+    parameters, multiply_adds, latency = 0, 0, 0.0
+    for tasks in sets:
+        with torch.device("cpu" if repeats else "meta"):  # without memory for weights: counting needs none
+            network = build_network(config, tasks).eval()
+        parameters += count_parameters(network)
+        multiply_adds += count_multiply_adds(network, recipe.data.crop)
+        latency += measure_latency(network.to(device), recipe.data.crop, repeats) if repeats else 0.0
+    reported = row.paper.get("parameters"), row.paper.get("multiply_adds")
+    return Cost(study.title, row.name, parameters, multiply_adds, latency if repeats else None, *reported)
+
+
+@torch.inference_mode()
+def measure_latency(network: MultiTaskNetwork, size: Sequence[int], repeats: int) -> float:
+    """Return the median time of one image [s], after one pass to warm up."""
+    image = torch.rand(1, 3, *size, device=network.mean.device)
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        network(image)
+        if image.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return median(times[1:])
+
+
+def estimate(study: Study, cells: Iterable[Cell]) -> dict[Cell, Estimate]:
+    """Return what training the cells takes, before they run.
+
+    Searches count as if they fixed no block; what they find counts as the genotype and branching of the row's recipes.
+    """
+    rows, known = {row.name: row for row in study.rows}, dict[str, int | str]()
+    found = {}
+    for cell in cells:
+        own = study.recipe(rows[cell.row]).network
+        images = [stage.recipe.optim.steps * stage.recipe.data.batch_size for stage in cell.stages]
+        counts = [_count_stage(study, cell, stage, own, known) for stage in cell.stages]
+        unknown = next((count for count in counts if isinstance(count, str)), "")
+        total = sum(PASSES * n * count for n, count in zip(images, counts, strict=True) if isinstance(count, int))
+        found[cell] = Estimate(sum(images), None if unknown else total, unknown)
+    return found
+
+
+def _count_stage(study: Study, cell: Cell, stage: Stage, own: NetworkConfig, known: dict[str, int | str]) -> int | str:
+    """Return the multiply-adds of one image in a stage's forward pass, or why its network cannot be built."""
+    config, data = stage.recipe.network, stage.recipe.data
+    genotype, branching = config.genotype and own.genotype, config.branching and own.branching
+    config = replace(config, pretrained=False, genotype=genotype, branching=branching)
+    tasks = [task for task in study.tasks if task.name in data.tasks or not data.tasks]
+    space = stage.recipe.search.space if stage.search else None
+    key = repr((config, data.crop, [task.name for task in tasks], space))
+    if key not in known:
+        try:
+            known[key] = _count_training(config, tasks, data.crop, space)
+        except UserError as error:
+            known[key] = str(error)
+    return known[key]
+
+
+def _count_training(config: NetworkConfig, tasks: Sequence[Task], size: Sequence[int], space: str | None) -> int:
+    with torch.device("meta"):  # counting needs no memory
+        network = build_supergraph(config, tasks, space) if space else build_network(config, tasks)
+    images = torch.zeros(2, 3, *size, device="meta")  # two: batch norm needs several values
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        if space:
+            cast(Any, network.backbone if space == "branches" else Supergraph(network)).sample(1.0, 0)
+        network.train()(images)
+    return counter.get_total_flops() // 2 // len(images)
 
 
 class Counter:
-    """Counts cells; what has the same architecture is counted once."""
+    """Counts the networks of finished cells; equal architectures are counted once."""
 
     def __init__(self, tell: Callable[[str], object] = lambda name: None) -> None:
         """Count nothing yet.
@@ -42,21 +158,21 @@ class Counter:
         self.tell = tell
         self.known: dict[str, Count] = {}
 
-    def row(self, row: Measured) -> Costs:
-        """Count a row's networks, of seeds whose cells are all done."""
-        costs, unknown = Costs(), {}
-        for seed in row.seconds:
+    def add_to(self, row: Measured) -> list[str]:
+        """Add the costs of a row's finished networks to its values; return what could not be counted, and why."""
+        unknown: dict[int, str] = {}
+        for seed in row.seeds:
             try:
                 counts = [self.cell(cell) for cell in row.cells if cell.seed == seed]
             except UserError as error:
                 unknown[seed] = str(error)
                 continue
-            costs.parameters[seed] = sum(parameters for parameters, _ in counts)
-            costs.multiply_adds[seed] = sum(multiply_adds for _, multiply_adds in counts)
-        if unknown:
-            seeds, reason = ", ".join(map(str, unknown)), next(iter(unknown.values()))
-            costs.notes.append(f"{row.name}: parameters and multiply-adds are unknown of seed {seeds}: {reason}")
-        return costs
+            for quantity, values in zip(COSTS, zip(*counts, strict=True), strict=True):
+                row.values.setdefault(quantity.name, {})[seed] = sum(values)
+        if not unknown:
+            return []
+        seeds, reason = ", ".join(map(str, unknown)), next(iter(unknown.values()))
+        return [f"{row.name}: parameters and multiply-adds are unknown for seed {seeds}: {reason}"]
 
     def cell(self, cell: Cell) -> Count:
         """Count the network of a cell."""

@@ -1,4 +1,4 @@
-"""What a study has measured so far: results by row and seed, and Delta_m against its single-task networks."""
+"""What a study has measured so far: every quantity by row and seed, and Delta_m against its single-task networks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scipy.special import stdtrit
 
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
@@ -15,16 +18,17 @@ from atrc.studies.study import Row, Study
 from atrc.training.evaluation.evaluate import Result, read_results
 
 Results = dict[str, Result]  # by task
+BySeed = dict[int, int | float]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Some numbers, in short.
+    """A summary of some numbers.
 
     Attributes:
         mean: Their mean.
-        std: Their sample standard deviation; None of a single one.
-        n: How many they are.
+        std: Their sample standard deviation; None for a single number.
+        n: Their count.
     """
 
     mean: float
@@ -32,48 +36,80 @@ class Spread:
     n: int
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread | None:
-        """Summarise numbers; None if there are none.
+    def of(cls, values: Iterable[int | float]) -> Spread | None:
+        """Summarise the finite ones of some numbers; None if there are none.
 
         >>> Spread.of([1.0, 2.0, 3.0])
         Spread(mean=2.0, std=1.0, n=3)
         """
-        found = list(values)
+        found = [value for value in values if math.isfinite(value)]
         if not found:
             return None
         return cls(statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
 
+    @property
+    def interval(self) -> float | None:
+        """Half the 95 % confidence interval of the mean, by Student's t; None for a single number.
+
+        >>> round(Spread(3.0, 1.0, 4).interval, 3)  # t of 3 degrees of freedom is 3.182, over the root of 4
+        1.591
+        """
+        return None if self.std is None else float(stdtrit(self.n - 1, 0.975)) * self.std / math.sqrt(self.n)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self) | {"interval": self.interval}
+
+
+def paired_difference(one: BySeed, other: BySeed) -> Spread | None:
+    """Summarise the differences of two quantities within seeds; None if they share no seed.
+
+    >>> paired_difference({0: 3.0, 1: 5.0, 2: 9.0, 3: 1.0}, {0: 1.0, 1: 2.0, 2: 5.0})  # 2, 3 and 4
+    Spread(mean=3.0, std=1.0, n=3)
+    """
+    return Spread.of(one[seed] - other[seed] for seed in one if seed in other)
+
 
 @dataclass(frozen=True)
-class Column:
-    """A task of a study and how it is measured."""
+class Quantity:
+    """A number that rows have for every seed.
 
-    task: str
-    metric: str
-    unit: str
-    higher_is_better: bool
+    Attributes:
+        name: The task that it scores, or what it is.
+        metric: The metric of a task.
+        unit: Its unit.
+        higher_is_better: Its direction, if it has one.
+    """
+
+    name: str
+    metric: str = ""
+    unit: str = ""
+    higher_is_better: bool | None = None
+
+
+DELTA_M = Quantity("delta_m", unit="%", higher_is_better=True)
+COSTS = (Quantity("parameters"), Quantity("multiply_adds"))
+TIMES = (Quantity("seconds", unit="s"), Quantity("search_seconds", unit="s"))
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A row of a study and what it has reached, by seed; only what is finished.
+    """A row of a study and what it has reached; only what is finished.
 
     Attributes:
         row: The row.
         cells: Its cells.
-        results: Results of its networks, by seed and task; of a single-task row some tasks may be missing.
+        results: Results of its networks, by seed and task; a single-task row may lack some tasks.
         sampled: Results of the network that a search ended with, before retraining.
-        seconds: Time of training [s]; single-task networks are added up.
-        search_seconds: Time of the searches before it [s].
-        notes: What is no plain number in them.
+        values: Every quantity by name and seed. The times of single-task networks are added up.
+        notes: Results that are not plain numbers.
     """
 
     row: Row
     cells: tuple[Cell, ...]
     results: dict[int, Results] = field(default_factory=dict)
     sampled: dict[int, Results] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
-    search_seconds: dict[int, float] = field(default_factory=dict)
+    values: dict[str, BySeed] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -82,15 +118,23 @@ class Measured:
         return self.row.name
 
     @property
+    def seeds(self) -> list[int]:
+        """The seeds whose cells are all done."""
+        return list(self.values["seconds"])
+
+    @property
     def tasks(self) -> list[str]:
-        """The tasks that its cells are to predict; empty for all of the data set."""
+        """The tasks that its cells predict; empty for all tasks of the data set."""
         recipes = [cell.stages[-1].recipe for cell in self.cells]
         return list(dict.fromkeys(task for recipe in recipes for task in recipe.data.tasks))
 
-    def of_task(self, task: str) -> Spread | None:
-        """Summarise a task's metric over the seeds."""
-        values = [results[task].value for results in self.results.values() if task in results]
-        return Spread.of(value for value in values if math.isfinite(value))
+    def of(self, quantity: str) -> BySeed:
+        """Return a quantity by seed."""
+        return self.values.get(quantity, {})
+
+    def spread(self, quantity: str) -> Spread | None:
+        """Summarise a quantity over the seeds."""
+        return Spread.of(self.of(quantity).values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +144,35 @@ class Measurements:
     Attributes:
         study: The study.
         rows: What each has reached.
-        columns: The tasks.
+        columns: The tasks and their metrics.
         baseline: The single-task row; None if there is none.
-        gains: Delta_m [%] by row and seed, each against the single-task networks of the same seed.
-        task_gains: The same for every task alone: by row, task and seed.
-        sampled_gains: As `task_gains`, of the networks that searches ended with.
         notes: What could not be compared, and why.
     """
 
     study: Study
     rows: list[Measured]
-    columns: list[Column]
+    columns: list[Quantity]
     baseline: Measured | None
-    gains: dict[str, dict[int, float]]
-    task_gains: dict[str, dict[str, dict[int, float]]]
-    sampled_gains: dict[str, dict[str, dict[int, float]]]
     notes: list[str]
+
+    @property
+    def control(self) -> Measured | None:
+        """The row that the study names as the control of the others."""
+        return next((row for row in self.rows if row.name == self.study.control), None)
+
+    def difference(self, row: Measured, quantity: str) -> Spread | None:
+        """Summarise what a row has more than the control within seeds; None for the control, and without one."""
+        if self.control in (None, row):
+            return None
+        return paired_difference(row.of(quantity), self.control.of(quantity))
+
+    def task_gains(self, results: Mapping[int, Results]) -> dict[str, BySeed]:
+        """Return the gain [%] of every task by seed, paired with the single-task network of the same seed."""
+        base = self.baseline.results if self.baseline else {}
+        tasks = dict.fromkeys(task for own in results.values() for task in own)
+        alone = {t: {seed: {t: own[t]} for seed, own in results.items() if t in own} for t in tasks}
+        gains = {task: seed_gains(own, base)[0] for task, own in alone.items()}
+        return {task: by_seed for task, by_seed in gains.items() if by_seed}
 
 
 def measure(study: Study, cells: Sequence[Cell]) -> Measurements:
@@ -123,66 +180,40 @@ def measure(study: Study, cells: Sequence[Cell]) -> Measurements:
     rows = [_read_row(row, [cell for cell in cells if cell.row == row.name]) for row in study.rows]
     columns = _columns(study, rows)
     single = [row for row in rows if row.row.single_task]
-    notes = [f"{row.name}: {note}" for row in rows for note in row.notes]
-    if len(single) > 1:
-        notes.append(f"several single-task rows; Delta_m is against {single[0].name}")
-    if not single:
-        notes.append("no single-task row: there is no Delta_m")
     baseline = single[0] if single else None
-    gains: dict[str, dict[int, float]] = {}
+    notes = [f"{row.name}: {note}" for row in rows for note in row.notes]
+    if baseline is None:
+        notes.append("no single-task row: there is no Delta_m")
+    elif len(single) > 1:
+        notes.append(f"several single-task rows; Delta_m is against {baseline.name}")
     for row in rows if baseline else []:
-        gains[row.name], missing = seed_gains(row.results, baseline.results)  # type: ignore[union-attr]
+        row.values["delta_m"], missing = seed_gains(row.results, baseline.results)  # type: ignore[union-attr]
         if row is not baseline:
             notes += [f"{row.name}: no Delta_m of seed {seed}: {reason}" for seed, reason in missing.items()]
-        if row.results and (lacking := [c.task for c in columns if row.tasks and c.task not in row.tasks]):
+        if row.results and (lacking := [c.name for c in columns if row.tasks and c.name not in row.tasks]):
             notes.append(f"{row.name}: its Delta_m is without {', '.join(lacking)}, which it does not predict")
-    base = baseline.results if baseline else {}
-    return Measurements(
-        study,
-        rows,
-        columns,
-        baseline,
-        gains,
-        {row.name: gains_by_task(row.results, base) for row in rows},
-        {row.name: gains_by_task(row.sampled, base) for row in rows},
-        notes,
-    )
+    return Measurements(study, rows, columns, baseline, notes)
 
 
-def seed_gains(
-    results: Mapping[int, Results], baseline: Mapping[int, Results]
-) -> tuple[dict[int, float], dict[int, str]]:
-    """Return Delta_m [%] of every seed, paired with the same seed of the baseline; and why others have none."""
-    gains, missing = {}, {}
+def seed_gains(results: Mapping[int, Results], baseline: Mapping[int, Results]) -> tuple[BySeed, dict[int, str]]:
+    """Return Delta_m [%] of every seed, paired with the same seed of the baseline; and why other seeds have none."""
+    gains: BySeed = {}
+    missing = {}
     for seed, own in results.items():
         base = baseline.get(seed, {})
         if lacking := [task for task in own if task not in base]:
             missing[seed] = f"no single-task result of {', '.join(lacking)} with this seed"
             continue
+        values, reference = ({task: found[task].value for task in own} for found in (own, base))
         try:
-            gains[seed] = _gain(own, base)
+            gains[seed] = delta_m(values, reference, {task: result.higher_is_better for task, result in own.items()})
         except UserError as error:
             missing[seed] = str(error)
     return gains, missing
 
 
-def gains_by_task(results: Mapping[int, Results], baseline: Mapping[int, Results]) -> dict[str, dict[int, float]]:
-    """Return the gain of every task alone [%], by seed, paired with the same seed of the baseline."""
-    found: dict[str, dict[int, float]] = {}
-    for seed, own in results.items():
-        for task, result in own.items():
-            gains, _ = seed_gains({seed: {task: result}}, baseline)
-            found.setdefault(task, {}).update(gains)
-    return {task: gains for task, gains in found.items() if gains}
-
-
-def _gain(own: Results, base: Results) -> float:
-    values, reference = ({task: found[task].value for task in own} for found in (own, base))
-    return delta_m(values, reference, {task: result.higher_is_better for task, result in own.items()})
-
-
 def _read_row(row: Row, cells: Sequence[Cell]) -> Measured:
-    measured = Measured(row, tuple(cells))
+    measured = Measured(row, tuple(cells), values={time.name: {} for time in TIMES})
     for seed in dict.fromkeys(cell.seed for cell in cells):
         own = [cell for cell in cells if cell.seed == seed]
         for cell in own:
@@ -191,21 +222,24 @@ def _read_row(row: Row, cells: Sequence[Cell]) -> Measured:
                 _add(measured, measured.sampled, cell, cell.stages[-2].name)
         if all(cell.state == "done" for cell in own):
             times = [[_seconds(cell, stage.name) for stage in cell.stages] for cell in own]
-            measured.seconds[seed] = sum(stages[-1] for stages in times)
+            measured.values["seconds"][seed] = sum(stages[-1] for stages in times)
             if row.search:
-                measured.search_seconds[seed] = sum(sum(stages[:-1]) for stages in times)
+                measured.values["search_seconds"][seed] = sum(sum(stages[:-1]) for stages in times)
+    for seed, results in measured.results.items():
+        for task, result in results.items():
+            measured.values.setdefault(task, {})[seed] = result.value
     return measured
 
 
 def _add(measured: Measured, into: dict[int, Results], cell: Cell, stage: str) -> None:
-    """Take the results of a cell's stage, if it is finished."""
+    """Add the results of a cell's stage, if it is finished."""
     file = cell.folder / stage / "results.json"
     if not file.exists():
         return
     for task, result in read_results(file).items():
         if result.non_finite:
             share = f"{100 * result.non_finite:.3g} %"
-            measured.notes.append(f"seed {cell.seed}, {stage}: {share} of the pixels of {task} are no finite numbers")
+            measured.notes.append(f"seed {cell.seed}, {stage}: {share} of the pixels of {task} are not finite numbers")
         if math.isnan(result.value):
             measured.notes.append(f"seed {cell.seed}, {stage}: {task} has no {result.metric}, nothing was scored")
         into.setdefault(cell.seed, {})[task] = result
@@ -215,16 +249,15 @@ def _seconds(cell: Cell, stage: str) -> float:
     return float(json.loads((cell.folder / stage / "results.json").read_text(encoding="utf-8"))["seconds"])
 
 
-def _columns(study: Study, rows: Sequence[Measured]) -> list[Column]:
-    """Return the tasks that some row is to predict, in the order of the study's layout."""
-    results = [result for row in rows for result in row.results.values()]
-    found = {task: result for one in results for task, result in one.items()}
+def _columns(study: Study, rows: Sequence[Measured]) -> list[Quantity]:
+    """Return the tasks that some row predicts, in the order of the study's layout."""
     planned = {task for row in rows for task in row.tasks}
     if any(row.cells and not row.tasks for row in rows) or not planned:
         planned |= {task.name for task in study.tasks}
     known = {
-        task.name: Column(task.name, task.metric_name, task.unit, bool(task.metric().higher_is_better))
+        task.name: Quantity(task.name, task.metric_name, task.unit, bool(task.metric().higher_is_better))
         for task in study.tasks
         if task.name in planned
     }
-    return list((known | {t: Column(t, r.metric, r.unit, r.higher_is_better) for t, r in found.items()}).values())
+    results = [result for row in rows for one in row.results.values() for result in one.items()]
+    return list((known | {t: Quantity(t, r.metric, r.unit, r.higher_is_better) for t, r in results}).values())

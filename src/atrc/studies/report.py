@@ -1,4 +1,4 @@
-"""Everything that a study's folder tells: its numbers, what is missing, and what cannot be compared."""
+"""Everything that a study's folder says: its numbers, what is missing, and what is not comparable."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from atrc import __version__
-from atrc.genotype import block_agreement, mean_agreement
 from atrc.studies.cells import Cell
-from atrc.studies.comparable import protocol_of, protocol_warnings, training_warnings
-from atrc.studies.costs import Costs, Counter
-from atrc.studies.figures.results import context_shares
+from atrc.studies.comparable import common_protocol, protocol_warnings, training_warnings
+from atrc.studies.costs import Counter
 from atrc.studies.measured import Measured, Measurements, measure
-from atrc.studies.searches import Contrast, Search, chance_agreement, contrasts, read_searches
+from atrc.studies.searches import Contrast, Search, contrasts, describe_searches, read_searches
 from atrc.studies.study import Study
 from atrc.studies.tables.records import nested_records
 from atrc.training.evaluation.protocol import Protocol
@@ -24,18 +22,16 @@ class Report:
     """A study's numbers.
 
     Attributes:
-        measurements: Results by row and seed, and Delta_m.
-        costs: Parameters and multiply-adds by row.
+        measurements: Results, Delta_m, costs and times by row and seed.
         searches: Finished searches, by row that searches.
-        contrasts: What searches gain over their controls.
-        protocol: How it was measured; None if nothing was.
-        missing: Rows that are not finished, and how far they are.
-        warnings: What makes rows not comparable.
-        notes: Numbers that there could not be.
+        contrasts: The difference of searches to their controls.
+        protocol: How the results were measured; None if there are none.
+        missing: Rows that are not finished, and their progress.
+        warnings: Why rows are not comparable.
+        notes: Numbers that could not be computed.
     """
 
     measurements: Measurements
-    costs: dict[str, Costs]
     searches: dict[str, list[Search]]
     contrasts: list[Contrast]
     protocol: Protocol | None
@@ -66,8 +62,11 @@ class Report:
             "cells": len(self.cells),
             "done": self.done,
             "protocol": self.protocol,
-            "rows": nested_records(self.measurements, self.costs),
-            "contrasts": [{"searched": c.searched, "control": c.control, **vars(c.difference)} for c in self.contrasts],
+            "control": self.study.control,
+            "rows": nested_records(self.measurements),
+            "contrasts": [
+                {"searched": c.searched, "control": c.control, **c.difference.to_dict()} for c in self.contrasts
+            ],
             "searches": {name: describe_searches(found) for name, found in self.searches.items() if found},
             "missing": self.missing,
             "warnings": self.warnings,
@@ -85,55 +84,36 @@ def make_report(study: Study, cells: Sequence[Cell], tell: Callable[[str], objec
     """
     measurements = measure(study, cells)
     rows, counter = measurements.rows, Counter(tell)
-    costs = {row.name: counter.row(row) for row in rows}
+    uncounted = [note for row in rows for note in counter.add_to(row)]
     return Report(
         measurements,
-        costs,
         {row.name: read_searches(row) for row in rows if row.row.search},
         contrasts(measurements),
-        protocol_of(rows),
+        common_protocol(rows),
         [line for row in rows for line in _missing(row)],
         protocol_warnings(rows) + training_warnings(rows),
-        measurements.notes + [note for cost in costs.values() for note in cost.notes],
+        measurements.notes + uncounted,
     )
 
 
-def describe_searches(searches: Sequence[Search]) -> dict[str, Any]:
-    """Return what a row's searches found, and how far they agree, as plain values."""
-    found: dict[str, Any] = {"seeds": [search.seed for search in searches]}
-    genotypes = [search.genotype for search in searches if search.genotype]
-    if not genotypes:
-        return found
-    found["shares"] = context_shares(genotypes)
-    found["agreement_by_chance"] = chance_agreement(genotypes[0].targets)
-    if len(genotypes) > 1:
-        found |= {"agreement": mean_agreement(genotypes), "block_agreement": block_agreement(genotypes)}
-    found["genotypes"] = {search.seed: search.genotype.contexts for search in searches if search.genotype}
-    found["fixed_by"] = {
-        search.seed: {f"{target}/{source}": step for (target, source), step in search.fixed_by().items()}
-        for search in searches
-    }
-    return found
-
-
 def _missing(row: Measured) -> list[str]:
-    """Say which cells of a row are not done; those that were begun may be running."""
+    """Say which cells of a row are not done; those that have begun may be running."""
     cells = [cell for cell in row.cells if cell.state != "done"]
     if not row.cells:
-        return [f"{row.name}: no cell was planned yet; `atrc study` plans them"]
+        return [f"{row.name}: no cell is planned yet; `atrc study` plans them"]
     if not cells:
         return []
-    told = [f"{_name(cell)} {_how_far(cell)}" for cell in cells if cell.state != "waiting"]
+    begun = [f"{_name(cell)} {_progress(cell)}" for cell in cells if cell.state != "waiting"]
     waiting = [_name(cell) for cell in cells if cell.state == "waiting"]
-    told += [f"not begun: {', '.join(waiting)}"] if waiting else []
-    return [f"{row.name}: {len(row.cells) - len(cells)} of {len(row.cells)} cells are done; {'; '.join(told)}"]
+    begun += [f"not begun: {', '.join(waiting)}"] if waiting else []
+    return [f"{row.name}: {len(row.cells) - len(cells)} of {len(row.cells)} cells are done; {'; '.join(begun)}"]
 
 
 def _name(cell: Cell) -> str:
-    return str(cell).removeprefix(f"{cell.row}, ").replace(", ", " ")  # commas are between names
+    return str(cell).removeprefix(f"{cell.row}, ").replace(", ", " ")  # commas separate names
 
 
-def _how_far(cell: Cell) -> str:
+def _progress(cell: Cell) -> str:
     if (reason := cell.reason()) is not None:
         return f"failed ({reason})"
     return f"is at step {cell.steps_done()} of {cell.steps}"

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from atrc.contexts import CONTEXTS
-from atrc.genotype import Genotype, SearchSpace
+from atrc.genotype import Genotype, SearchSpace, block_agreement, mean_agreement
 from atrc.studies.cells import Cell
-from atrc.studies.measured import Measured, Measurements, Spread
+from atrc.studies.measured import Measured, Measurements, Spread, paired_difference
 from atrc.training.run.folder import read_table
 
 Pair = tuple[str, str]  # target, source
+TRACES = ("entropy", "temperature", "entropy_weight", "fixed")
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,10 @@ class Search:
     Attributes:
         seed: Its seed.
         steps: The steps that were logged.
-        traces: Values at these steps: "entropy" (mean over the blocks [nat]), "temperature" and, of contexts,
+        traces: Values at these steps: "entropy" (mean over the blocks [nat]), "temperature" and, for contexts,
             "entropy_weight" and "fixed" (number of blocks).
         probabilities: p_alpha at these steps, by pair and context; empty in a search for branches.
-        lead: A block is fixed once its best probability leads the second by this much.
+        margin: A block is fixed once its best probability exceeds the second by this much.
         genotype: What was found; None in a search for branches.
     """
 
@@ -33,34 +34,36 @@ class Search:
     steps: list[int]
     traces: dict[str, list[float]]
     probabilities: dict[Pair, dict[str, list[float]]]
-    lead: float
+    margin: float
     genotype: Genotype | None
 
     def fixed_by(self) -> dict[Pair, int | None]:
         """Return the first logged step at which every block was fixed; None if it never was.
 
-        A block is fixed as soon as it leads, and stays as it was then: so what leads in a row of the log is fixed.
+        A block is fixed as soon as the margin is reached, and its probabilities stay as they were then.
         """
-        return {pair: next((step for step, lead in zip(self.steps, _leads(p), strict=True) if lead >= self.lead), None)
-                for pair, p in self.probabilities.items()}  # fmt: skip
+        found: dict[Pair, int | None] = {}
+        for pair, by_context in self.probabilities.items():
+            ordered = [sorted(values) for values in zip(*by_context.values(), strict=True)]
+            fixed = [values[-1] - values[-2] >= self.margin for values in ordered]
+            found[pair] = next((step for step, is_fixed in zip(self.steps, fixed, strict=True) if is_fixed), None)
+        return found
 
 
 def read_searches(row: Measured) -> list[Search]:
     """Read the finished searches of a row, of every cell the last one before its training."""
-    stages = [(cell, cell.stages[-2]) for cell in row.cells if len(cell.stages) > 1]
-    return [_read(cell, stage.name) for cell, stage in stages if (cell.folder / stage.name / "results.json").exists()]
+    stages = [(cell, cell.stages[-2].name) for cell in row.cells if len(cell.stages) > 1]
+    return [_read(cell, stage) for cell, stage in stages if (cell.folder / stage / "results.json").exists()]
 
 
 def _read(cell: Cell, name: str) -> Search:
-    run, recipe = cell.folder / name, cell.stages[-2].recipe
+    run, search = cell.folder / name, cell.stages[-2].recipe.search
     table = read_table(run / "train.csv")
-    known = ("entropy", "temperature", "entropy_weight", "fixed")
-    traces = {key: [float(line[key]) for line in table] for key in known if key in table[0]}
-    contexts = recipe.search.space == "contexts"
+    traces = {key: [float(line[key]) for line in table] for key in TRACES if key in table[0]}
+    contexts = search.space == "contexts"
     probabilities = _probabilities(read_table(run / "search.csv")) if contexts else {}
     genotype = Genotype.load(run / "genotype.json") if contexts else None
-    steps = [int(line["step"]) for line in table]
-    return Search(cell.seed, steps, traces, probabilities, recipe.search.lead, genotype)
+    return Search(cell.seed, [int(line["step"]) for line in table], traces, probabilities, search.lead, genotype)
 
 
 def _probabilities(table: Sequence[Mapping[str, str]]) -> dict[Pair, dict[str, list[float]]]:
@@ -72,10 +75,33 @@ def _probabilities(table: Sequence[Mapping[str, str]]) -> dict[Pair, dict[str, l
     return found
 
 
-def _leads(probabilities: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return by how much the best probability leads the second, at every step."""
-    ordered = [sorted(values) for values in zip(*probabilities.values(), strict=True)]
-    return [values[-1] - values[-2] for values in ordered]
+def describe_searches(searches: Sequence[Search]) -> dict[str, Any]:
+    """Return what a row's searches found, and how far they agree, as plain values."""
+    found: dict[str, Any] = {"seeds": [search.seed for search in searches]}
+    genotypes = [search.genotype for search in searches if search.genotype]
+    if not genotypes:
+        return found
+    found["shares"] = context_shares(genotypes)
+    found["agreement_by_chance"] = chance_agreement(genotypes[0].targets)
+    if len(genotypes) > 1:
+        found |= {"agreement": mean_agreement(genotypes), "block_agreement": block_agreement(genotypes)}
+    found["genotypes"] = {search.seed: search.genotype.contexts for search in searches if search.genotype}
+    found["fixed_by"] = {
+        search.seed: {f"{target}/{source}": step for (target, source), step in search.fixed_by().items()}
+        for search in searches
+    }
+    return found
+
+
+def context_shares(genotypes: Sequence[Genotype]) -> dict[str, float]:
+    """Return the share of every context [%] over all blocks of all genotypes.
+
+    >>> context_shares([Genotype({"depth": {"depth": "local", "edge": "none"}})])["local"]
+    50.0
+    """
+    counts = [genotype.counts() for genotype in genotypes]
+    blocks = sum(sum(count.values()) for count in counts)
+    return {context: 100 * sum(count[context] for count in counts) / blocks for context in CONTEXTS}
 
 
 def chance_agreement(tasks: Sequence[str]) -> float:
@@ -91,15 +117,15 @@ def chance_agreement(tasks: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class Contrast:
-    """What a search gains over a control, in Delta_m [%], paired by seed."""
+    """The difference in Delta_m [%] between a search and a control, paired by seed."""
 
     searched: str
     control: str
     difference: Spread
 
     def __str__(self) -> str:
-        std = "" if self.difference.std is None else f" ± {self.difference.std:.2f}"
-        return f"{self.searched} against {self.control}: {self.difference.mean:+.2f}{std} (n={self.difference.n})"
+        interval = "" if self.difference.interval is None else f" ± {self.difference.interval:.2f}"
+        return f"{self.searched} against {self.control}: {self.difference.mean:+.2f}{interval} (n={self.difference.n})"
 
 
 def contrasts(measurements: Measurements) -> list[Contrast]:
@@ -111,22 +137,16 @@ def contrasts(measurements: Measurements) -> list[Contrast]:
     for row in measurements.rows:
         for control in measurements.rows:
             if row.row.search and row.cells and is_control(control, row):
-                ours, theirs = (measurements.gains.get(one.name, {}) for one in (row, control))
-                spread = Spread.of(ours[seed] - theirs[seed] for seed in ours if seed in theirs)
-                if spread:
-                    found.append(Contrast(row.name, control.name, spread))
+                spread = paired_difference(row.of("delta_m"), control.of("delta_m"))
+                found += [Contrast(row.name, control.name, spread)] if spread else []
     return found
 
 
 def is_control(row: Measured, searched: Measured) -> bool:
-    """Return whether a row is what a search has to beat: the same network with a genotype that nobody chose."""
+    """Return whether a row is a control of a search: the same network with a genotype that nobody chose."""
     if row.row.search or not row.cells:
         return False
-    own, other = _network(row), _network(searched)
-    alike = all(own[key] == other[key] for key in own if key not in ("genotype", "branching"))
+    own, other = (vars(one.cells[0].stages[-1].recipe.network) for one in (row, searched))
+    same = all(own[key] == other[key] for key in own if key not in ("genotype", "branching"))
     genotype = str(own["genotype"])
-    return alike and own["distillation"] == "atrc" and (genotype in CONTEXTS or genotype.startswith("random"))
-
-
-def _network(row: Measured) -> dict[str, Any]:
-    return vars(row.cells[0].stages[-1].recipe.network)
+    return same and own["distillation"] == "atrc" and (genotype in CONTEXTS or genotype.startswith("random"))

@@ -1,4 +1,4 @@
-"""What a study is: rows of recipes, seeds, and the numbers of a paper beside them."""
+"""What a study is: rows of recipes, seeds, and the numbers of a paper next to them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Row:
         recipes: Recipes over those of the study, the later winning.
         set: Dotted keys over all recipes.
         single_task: Train one network for every task instead of one for all; the study's Delta_m is against it.
-        search: Recipes of searches that every seed begins with, in this order; what each finds takes the place of the
-            recipe's genotype or branching.
+        search: Recipes of searches that every seed begins with, in this order; what each finds replaces the recipe's
+            genotype or branching.
         paper: What a paper reports: task -> value, delta_m [%], parameters [M], multiply_adds [G].
     """
 
@@ -48,11 +48,12 @@ class Study:
 
     Attributes:
         title: For tables and figures.
-        layout: "nyud" or "pascal": the tasks, also where the data set is not at hand.
+        layout: "nyud" or "pascal": the tasks, also where the data set is not available.
         rows: The systems.
         recipes: Recipes under those of every row.
         set: Dotted keys over the recipes of every row.
         seeds: Every row is run with each of them.
+        control: Name of the row that the others are compared with, within seeds.
         folder: Where recipes are looked up first.
     """
 
@@ -62,6 +63,7 @@ class Study:
     recipes: list[str] = field(default_factory=list)
     set: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [0])
+    control: str | None = None
     folder: Path = Path()
 
     @classmethod
@@ -86,7 +88,7 @@ class Study:
         return study
 
     def check(self, file: Path) -> None:
-        """Refuse what no study can be."""
+        """Refuse a study that cannot be run."""
         if self.layout not in LAYOUTS:
             raise UserError(f"{file}: unknown layout '{self.layout}'; choose from {', '.join(LAYOUTS)}")
         if not self.rows or not self.seeds:
@@ -94,6 +96,8 @@ class Study:
         names = [row.name for row in self.rows]
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"{file}: two rows are named '{twice[0]}'; names must be unique")
+        if self.control is not None and self.control not in names:
+            raise UserError(f"{file}: control: no row '{self.control}'; there are {', '.join(names)}")
 
     @property
     def tasks(self) -> tuple[Task, ...]:

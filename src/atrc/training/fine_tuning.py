@@ -93,5 +93,5 @@ def _same_outputs(task: Task, other: Task | None) -> bool:
 def _fits(key: str, value: Tensor, own: dict[str, Tensor], other: set[str]) -> bool:
     part, _, rest = key.partition(".")
     of_task = part in ("final", "auxiliary") and rest.partition(".")[0] in other
-    searched = key.endswith((".alpha", ".fixed"))
+    searched = key.endswith((".alpha", "operator_alpha", ".fixed"))
     return key in own and own[key].shape == value.shape and not of_task and not searched

@@ -23,7 +23,7 @@ from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
 from atrc.data.loader import Loader
 from atrc.data.sample import Batch, collate
-from atrc.data.sampling import Augmented, StepSampler
+from atrc.data.sampling import Augmented
 from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
 from atrc.files import write_atomic
@@ -208,10 +208,7 @@ class Fit:
 
     def _batches(self, start: int) -> Iterable[Batch]:
         data, fabric, train = self.recipe.data, self.fabric, self.data.train
-        sampler = StepSampler(
-            len(train), data.batch_size, self.recipe.optim.steps, self.recipe.seed,
-            start=start, rank=fabric.global_rank, world=fabric.world_size,
-        )  # fmt: skip
+        sampler = self.phase.sampler(len(train), start=start, rank=fabric.global_rank, world=fabric.world_size)
         limited = next((task.name for task in self.data.tasks if task.limits_crop), None)
         loader = Loader(
             Augmented(train, training_transform(data.crop, data.scale, limited)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -21,7 +21,7 @@ from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph
 from atrc.search.branches import BranchSupergraph
-from atrc.search.schedule import linear
+from atrc.search.schedule import temperature
 from atrc.sharing.weights import load_weights
 from atrc.training.losses import task_losses
 from atrc.training.run.checkpoint import Checkpoint, write_tensors
@@ -99,10 +99,10 @@ class Failure:
         if any(value.dtype == torch.float64 for value in state.values()):
             load_weights(network.double(), state, "kept step")
         if self.checkpoint.phase == "search":
-            temperature = linear(tuple(recipe["search"]["temperature"]), self.checkpoint.step, recipe["optim"]["steps"])
-            branches = isinstance(network.backbone, BranchSupergraph)
-            supergraph = network.backbone if branches else Supergraph(network)
-            supergraph.sample(temperature, hash_seed(recipe["seed"], 3, self.checkpoint.step))  # type: ignore[operator]
+            step, branches = self.checkpoint.step, isinstance(network.backbone, BranchSupergraph)
+            supergraph: Any = network.backbone if branches else Supergraph(network)
+            warmth = temperature(recipe["search"], step, recipe["optim"]["steps"])
+            supergraph.sample(warmth, hash_seed(recipe["seed"], 3, step))
         return network
 
 

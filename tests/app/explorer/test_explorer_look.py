@@ -1,4 +1,4 @@
-"""What the explorer shows is what the network predicts and attends to."""
+"""The explorer shows the predictions and the attention of the network."""
 
 import base64
 import io
@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from atrc.app.explorer.examples import from_folder, rooms
-from atrc.app.explorer.held import Held
-from atrc.app.explorer.limits import Limits, MissingError
+from atrc.app.explorer.limits import Limits, LRUCache, MissingError
 from atrc.app.explorer.model import Model
 from atrc.backbones import build_backbone
 from atrc.errors import UserError
@@ -34,16 +33,16 @@ def pixels(content):
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def test_pictures_are_the_painted_predictions_of_every_task(network):
+def test_the_page_gets_the_coloured_predictions_of_every_task(network):
     look = make_explorer(network).look("example-1", 0)
     with torch.inference_mode():
         predictions = network(tensor(scene(101))[None]).predictions
     for task in TASKS:
         expected = task.colour(task.decode(predictions[task.name])[0].numpy())
-        np.testing.assert_array_equal(pixels(look.picture(task.name)), expected)
+        np.testing.assert_array_equal(pixels(look.prediction(task.name)), expected)
         assert len(np.unique(expected)) > 1
     with pytest.raises(MissingError, match="no task 'fly'; the network has semseg, depth"):
-        look.picture("fly")
+        look.prediction("fly")
 
 
 def test_attention_is_that_of_an_inspection(network):
@@ -76,7 +75,7 @@ def test_attention_is_that_of_an_inspection(network):
     assert look.at(7, 50, "edge")["sources"]["depth"] == {"context": "none"}
 
 
-def test_a_pixel_of_a_photograph_that_was_shrunk_is_found_on_the_small_one(network):
+def test_a_pixel_of_an_image_that_was_shrunk_is_found_on_the_small_one(network):
     photo = scene(5, (96, 128))
     small = np.asarray(Image.fromarray(photo).resize((32, 24), Image.Resampling.LANCZOS))
     look = Model("net", network, "cpu", max_side=32).look(photo)
@@ -84,13 +83,13 @@ def test_a_pixel_of_a_photograph_that_was_shrunk_is_found_on_the_small_one(netwo
     found = look.at(95, 35, "edge")["sources"]["normals"]
     levels = np.frombuffer(base64.b64decode(found["levels"]), np.uint8).reshape(6, 8)
     np.testing.assert_array_equal(levels > 0, expected > 0)
-    assert pixels(look.picture("semseg")).shape == (96, 128, 3)
+    assert pixels(look.prediction("semseg")).shape == (96, 128, 3)
     for place in ((96, 0), (0, 128), (-1, 0)):
-        with pytest.raises(UserError, match="is not in the photograph of 96x128"):
+        with pytest.raises(UserError, match="is not in the image of 96x128"):
             look.at(*place)
 
 
-def test_values_are_told_in_words(network):
+def test_values_have_names_and_units(network):
     look = make_explorer(network).look("example-0", 0)
     found = look.at(0, 0)
     assert set(found) == {"pixel", "values"}
@@ -128,51 +127,51 @@ def test_the_supergraph_of_a_search_shows_its_best_candidates(nyud_tasks):
     assert {name for row in contexts.values() for name in row.values()} == {"none"}  # undecided: the first
 
 
-def test_what_was_let_go_of_is_made_again_and_is_the_same(network):
+def test_a_look_that_was_dropped_is_made_again_and_is_the_same(network):
     explorer = make_explorer(network, limits=Limits(looks=1))
     first = explorer.look("example-0", 0)
     assert explorer.look("example-0", 0) is first
     explorer.look("example-1", 0)
     again = explorer.look("example-0", 0)
     assert again is not first
-    assert again.pictures == first.pictures
+    assert again.coloured == first.coloured
     assert again.at(3, 3, "semseg") == first.at(3, 3, "semseg")
 
 
-def test_photographs_are_let_go_of_by_bytes_and_cannot_be_guessed(network):
+def test_images_are_dropped_by_bytes_and_their_names_cannot_be_guessed(network):
     one = make_explorer(network).add(encoded(scene(0)))
     explorer = make_explorer(network, limits=Limits(images=2 * 48 * 64 * 3 + 8000))
     names = [explorer.add(encoded(scene(i)))["id"] for i in range(3)]
     assert len({*names, one["id"]}) == 4
     assert all(len(name) >= 20 for name in names)
-    with pytest.raises(MissingError, match="no longer holds"):
-        explorer.photo(names[0])
-    assert explorer.photo(names[2])["size"] == [48, 64]
+    with pytest.raises(MissingError, match="no longer on the server"):
+        explorer.image(names[0])
+    assert explorer.image(names[2])["size"] == [48, 64]
     for name in ("example-7", "example--1", "example-x", "", "../x"):
         with pytest.raises(MissingError):
-            explorer.photo(name)
+            explorer.image(name)
 
 
-def test_held_replaces_and_counts():
-    held = Held[str, int](10)
-    held.put("a", 1, 4)
-    held.put("a", 2, 6)
-    held.put("b", 3, 4)
-    assert (held.get("a"), held.size, len(held)) == (2, 10, 2)
-    held.put("c", 4, 1)  # b was used less recently than a
-    assert (held.get("b"), held.get("a"), held.get("c"), held.size) == (None, 2, 4, 7)
-    held.put("d", 5, 99)
-    assert (len(held), held.get("d")) == (1, 5)
+def test_the_cache_drops_the_least_recently_used_values():
+    cache = LRUCache[str, int](10)
+    cache.put("a", 1, 4)
+    cache.put("a", 2, 6)
+    cache.put("b", 3, 4)
+    assert (cache.get("a"), cache.size) == (2, 10)
+    cache.put("c", 4, 1)  # b was used less recently than a
+    assert (cache.get("b"), cache.get("a"), cache.get("c"), cache.size) == (None, 2, 4, 7)
+    cache.put("d", 5, 99)
+    assert (cache.size, cache.get("d")) == (99, 5)
 
 
-def test_examples_are_rooms_with_people_where_a_task_asks_for_them():
+def test_examples_are_rooms_with_people_if_a_task_needs_them():
     assert [one.title for one in rooms(TASKS)][:2] == ["Room 1", "Room 2"]
     people = rooms([HumanParts(), Saliency()])
     assert {one.load.args[0] for one in people} == {"people"}
     assert {one.load.args[0] for one in rooms([Depth(), Boundaries()])} == {"indoor"}
 
 
-def test_examples_of_a_folder_are_its_pictures(tmp_path):
+def test_examples_of_a_folder_are_its_images(tmp_path):
     (tmp_path / "b.png").write_bytes(encoded(scene(1, (30, 40))))
     (tmp_path / "a.jpg").write_bytes(encoded(scene(0, (30, 400)), "JPEG"))
     (tmp_path / "notes.txt").write_text("none")
@@ -182,7 +181,7 @@ def test_examples_of_a_folder_are_its_pictures(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         from_folder(str(tmp_path / "x"), 200, 10**6)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         from_folder(str(tmp_path / "empty"), 200, 10**6)
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from atrc.app.explorer.held import Held
+from atrc.app.explorer.limits import LRUCache
 from atrc.tasks import Depth, HumanParts
 from chromium import browsing, find_chromium
 from explorer_network import encoded, make_explorer, make_network, scene, serving
@@ -214,7 +214,7 @@ def test_a_photograph_that_the_server_let_go_of_is_brought_again(page, explorer,
     page.wait(f"{STATE}.image.length > 20")
     page.wait(QUIET)
     name = page.run(STATE)["image"]
-    explorer._photos, explorer._looks = Held(10**6), Held(10**6)
+    explorer._images, explorer._looks = LRUCache(10**6), LRUCache(10**6)
     page.click(".stage", 0.1, 0.1)
     page.wait(f"{STATE}.image !== {name!r}")
     page.wait(QUIET)

@@ -1,4 +1,4 @@
-"""Starting: ports, packages and networks; and the thread that runs them."""
+"""The start: ports, packages and networks; and the thread that runs them."""
 
 import asyncio
 import sys
@@ -34,7 +34,7 @@ def test_too_many_jobs_are_refused_and_places_come_free_again():
     worker.close()
 
 
-def test_nothing_is_held_of_a_job_that_is_done():
+def test_no_reference_to_a_finished_job_is_kept():
     worker = Worker(2)
 
     class Job:
@@ -56,7 +56,7 @@ def test_nothing_is_held_of_a_job_that_is_done():
     worker.close()
 
 
-def test_quick_jobs_go_before_long_ones_of_the_same_moment_but_not_for_ever():
+def test_quick_jobs_overtake_long_ones_but_not_for_ever():
     worker, gate, done = Worker(9), threading.Event(), []
 
     async def ask():
@@ -64,9 +64,9 @@ def test_quick_jobs_go_before_long_ones_of_the_same_moment_but_not_for_ever():
         await asyncio.sleep(0.01)
         jobs = [("long", 0.2), ("quick", 0.0), ("later", 0.0)]
         tasks = []
-        for name, behind in jobs:
+        for name, patience in jobs:
             await asyncio.sleep(0.3 if name == "later" else 0.0)
-            tasks.append(asyncio.create_task(worker.run(lambda name=name: done.append(name), behind)))
+            tasks.append(asyncio.create_task(worker.run(lambda name=name: done.append(name), patience)))
         await asyncio.sleep(0.01)
         gate.set()
         await asyncio.gather(first, *tasks)
@@ -76,7 +76,7 @@ def test_quick_jobs_go_before_long_ones_of_the_same_moment_but_not_for_ever():
     assert done == ["quick", "long", "later"]
 
 
-def test_a_worker_that_is_closed_drops_what_waits():
+def test_a_closed_worker_drops_waiting_jobs():
     worker, gate = Worker(9), threading.Event()
 
     async def ask():
@@ -100,10 +100,10 @@ def test_a_port_that_is_taken_is_named(capsys):
             main(["explore", "nothere", "--port", str(port)])
     assert stop.value.code == 2
     message = capsys.readouterr().err
-    assert f"--port {port}: Address already in use; choose another port, or 0 for any that is free" in message
+    assert f"--port {port}: Address already in use; choose another port, or 0 for any free one" in message
     for host, number, said in (
         ("127.0.0.1", 99_999, "ports go from 0"),
-        ("no such host", 1, "by default 127.0.0.1"),
+        ("no such host", 1, "the default host is 127.0.0.1"),
         ("203.0.113.1", 0, "Cannot assign"),
     ):
         with pytest.raises(UserError, match=said):

@@ -1,4 +1,4 @@
-"""Photographs of any kind are taken, all else gets a message, and the server goes on."""
+"""Images of any kind are accepted, other files get a message, and the server goes on."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def port():
 
 @pytest.fixture
 def client(port):
-    """Ask, and see at the end that the server still looks at photographs."""
+    """Send requests, and check at the end that the server still works."""
     with Client(port) as client:
         yield client
     with Client(port) as other:
@@ -37,7 +37,7 @@ def client(port):
         assert other.ask(f"/api/images/{name}/look", model=0)[0] == 200
 
 
-def photographs():
+def images():
     image = Image.fromarray(scene(1))
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -60,9 +60,9 @@ def photographs():
     }
 
 
-@pytest.mark.parametrize("kind", photographs())
-def test_any_photograph_is_looked_at(client, kind):
-    content, size = photographs()[kind]
+@pytest.mark.parametrize("kind", images())
+def test_any_image_is_analysed(client, kind):
+    content, size = images()[kind]
     status, photo = client.ask("/api/images", content)
     assert (status, photo["size"]) == (201, size)
     assert photo["note"] == ("the first of several frames" if kind == "animated GIF" else "")
@@ -99,7 +99,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_photograph_gets_a_message(client, kind):
+def test_a_file_that_is_not_an_image_gets_a_message(client, kind):
     content, said = HOSTILE[kind]
     headers = {"Content-Type": "multipart/form-data; boundary=x"} if "form" in kind else {}
     status, answer = client.ask("/api/images", content, headers)
@@ -127,7 +127,7 @@ def test_too_large_a_file_is_refused_while_it_arrives(client):
         assert b" 413 " in raw.recv(1000)
 
 
-def test_too_much_at_a_time_is_put_off(client):
+def test_too_many_bytes_at_a_time_are_put_off(client):
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as other:
         other.sendall(
             b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 290000\r\n\r\n" + bytes(280_000)
@@ -186,7 +186,7 @@ def test_nothing_stays_counted(body):
     assert (left, uploads.held) == ([], 0)
 
 
-def test_a_file_that_does_not_arrive_whole_ends_after_a_while(client):
+def test_a_file_that_does_not_arrive_completely_ends_after_a_while(client):
     head = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc"
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as slow:
         slow.sendall(head)
@@ -200,7 +200,7 @@ def test_a_file_that_does_not_arrive_whole_ends_after_a_while(client):
 
 
 @pytest.mark.parametrize("length", ["-5", "abc", "3, 4", "1e3"])
-def test_a_length_that_is_none_is_refused(client, length):
+def test_an_invalid_length_is_refused(client, length):
     with socket.create_connection(("127.0.0.1", client.port), timeout=20) as raw:
         raw.sendall(f"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
         assert b" 400 " in raw.recv(1000)

@@ -1,5 +1,6 @@
 """The figures of a study's report: what they show, that it can be read, and that they are the same every time."""
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,16 +11,14 @@ from PIL import Image
 
 from atrc.contexts import CONTEXTS, get_context
 from atrc.genotype import Genotype
-from atrc.studies.costs import Costs
 from atrc.studies.figures.gallery import pictures
-from atrc.studies.figures.labels import MARKER, find_offsets
-from atrc.studies.figures.results import context_shares, draw_proportions, draw_resources, draw_retraining, look_of
+from atrc.studies.figures.results import draw_differences, draw_proportions, draw_resources, draw_retraining, look_of
 from atrc.studies.figures.searches import draw_probabilities, draw_progress, draw_reliability
 from atrc.studies.figures.style import COLUMN, ink, styled, write_figure
 from atrc.studies.measured import measure
 from atrc.studies.plan import read_study
 from atrc.studies.report import make_report
-from atrc.studies.searches import chance_agreement, read_searches
+from atrc.studies.searches import chance_agreement, context_shares, read_searches
 from hand_study import BOTH, CANDIDATES, FOUND, RANDOM, SEARCHED, SINGLE, finish, finished, write_study
 
 
@@ -52,28 +51,34 @@ def test_retraining_is_drawn_as_mean_gains_of_both_networks(measurements):
     assert heights == [-2.5, 5.0, 1.25, 10.0, 20.0, 15.0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["semseg", "depth", "Δm"]
     assert figure.get_supylabel() == "gain over single task [%]"
-    assert [text.get_text() for text in figure.legends[0].texts] == ["sampled from the supergraph", "retrained"]
+    legends = [[text.get_text() for text in legend.texts] for legend in figure.legends]
+    assert legends == [["sampled from the supergraph", "retrained"], ["seed 0", "seed 1"]]
 
 
-def test_points_of_rows_stand_at_their_costs_and_delta_m(measurements):
-    rows = measurements.rows[1:]
-    sizes = {"Both": (4.5e6, 17e9), "Random": (5.0e6, 20e9), "Searched": (5.0e6, 21e9)}
-    costs = {
-        name: Costs(dict.fromkeys((0, 1), int(m)), dict.fromkeys((0, 1), int(g))) for name, (m, g) in sizes.items()
-    }
-    figure = draw_resources(measurements, costs, rows)
-    left, right = figure.axes
-    marks = [[line.get_xydata()[0] for line in axes.lines if line.get_marker() in "so*"] for axes in (left, right)]
-    assert np.allclose(marks[0], [(4.5, 7.5), (5.0, 5.0), (5.0, 15.0)])
-    assert np.allclose(marks[1], [(17.0, 7.5), (20.0, 5.0), (21.0, 15.0)])
-    assert (left.get_xlabel(), right.get_xlabel(), left.get_ylabel()) == (
-        "parameters [M]",
-        "multiply-adds [G]",
-        "Δm [%]",
-    )
-    assert texts(left) == texts(right) == ["1", "2", "3"]
-    keys = [text.get_text().strip() for text in figure.legends[0].texts]
-    assert keys == ["1  Both", "2  Random", "3  Searched", "single task"]
+def test_every_row_has_a_line_with_its_delta_m_and_costs(study):
+    rows = measure(*read_study(study)).rows[1:]
+    for row, m, g in zip(rows, (4.5, 5.0, 5.0), (17.0, 20.0, 21.0), strict=True):
+        row.values.update(parameters={0: m * 1e6, 1: m * 1e6}, multiply_adds={0: g * 1e9, 1: g * 1e9})
+    gains, parameters, multiply_adds = draw_resources(rows).axes
+    marks = [line.get_xydata()[0].tolist() for line in gains.lines if line.get_marker() in list("so*")]
+    assert marks == [[pytest.approx(7.5), 0], [pytest.approx(5.0), 1], [pytest.approx(15.0), 2]]
+    assert [bar.get_width() for bar in parameters.patches] == [4.5, 5.0, 5.0]
+    assert texts(multiply_adds) == [" 17.00", " 20.00", " 21.00"]
+    assert [label.get_text() for label in gains.get_yticklabels()] == ["Both", "Random", "Searched"]
+
+
+def test_differences_to_the_control_have_a_lane_for_every_seed(measurements):
+    measurements = replace(measurements, study=replace(measurements.study, control="Both"))
+    figure = draw_differences(measurements, measurements.rows[2:])
+    semseg, depth, gain = figure.axes
+    assert semseg.get_title(loc="left") == "semseg mIoU [%]"
+    means = [line.get_xydata()[0] for line in semseg.lines if line.get_markersize() == 3.5]
+    assert np.allclose([x for x, _ in means], [0.5, 4.5])  # -4 and 5; 4 and 5
+    seeds = [line.get_xydata()[0] for line in semseg.lines if line.get_markersize() == 2.6]
+    assert [x for x, _ in seeds] == [-4, 5, 4, 5]
+    assert len({y for _, y in [*means, *seeds]}) == 6  # none at the height of another
+    assert (semseg.xaxis_inverted(), depth.xaxis_inverted(), gain.xaxis_inverted()) == (False, True, False)
+    assert figure.get_suptitle() == "difference to Both within seeds (right is better)"
 
 
 def test_rows_look_like_what_they_are(tmp_path):
@@ -81,33 +86,9 @@ def test_rows_look_like_what_they_are(tmp_path):
     rows.append({"name": "PAD", "recipes": ["network/pad_net_c"]})
     write_study(tmp_path / "s", *rows, seeds=(0,))
     looks = [look_of(row) for row in measure(*read_study(tmp_path / "s")).rows]
-    assert [look.marker for look in looks] == ["s", "o", "o", "*", "D"]
-    assert looks[1].face == get_context("local").colour
-    assert (looks[2].face, looks[2].edge) == ("white", "black")
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_labels_cover_neither_one_another_nor_points(seed):
-    # Twelve points as crowded as those of Table 1, in a panel of 100 x 100 pt, with labels of two digits
-    rng = np.random.default_rng(seed)
-    centres = np.concatenate([rng.normal(30, 8, (7, 2)), rng.normal(70, 6, (5, 2))])
-    reach = np.stack([np.zeros(12), np.full(12, 4.0)], 1)
-    half = np.tile([4.4, 3.5], (12, 1))
-    placed = centres + find_offsets(centres, reach, 2 * half, np.array([0.0, 0.0, 100.0, 100.0]))
-    gaps = np.abs(placed[:, None] - placed[None]) - (half[:, None] + half[None])
-    assert ((gaps.max(-1) >= -1e-9) | np.eye(12, dtype=bool)).all()
-    assert ((np.abs(placed[:, None] - centres[None]) - half[:, None] - MARKER).max(-1) >= -1e-9).all()
-    assert (placed - half >= 0).all()
-    assert (placed + half <= 100).all()
-
-
-def test_labels_of_neighbours_are_not_mistaken_for_one_another():
-    centres = np.array([[50.0, 50.0], [54.6, 50.0]])
-    offsets = find_offsets(centres, np.zeros((2, 2)), np.full((2, 2), 6.0), np.array([0.0, 0.0, 100.0, 100.0]))
-    placed = centres + offsets
-    distances = np.linalg.norm(placed[:, None] - centres[None], axis=-1)
-    assert distances[0, 0] + 1 < distances[0, 1]
-    assert distances[1, 1] + 1 < distances[1, 0]
+    assert [marker for marker, _, _ in looks] == ["s", "o", "o", "*", "D"]
+    assert looks[1][1] == get_context("local").colour
+    assert looks[2][1:] == ("white", "black")
 
 
 def test_proportions_are_over_all_blocks_of_all_searches(searches):
@@ -147,17 +128,18 @@ def test_searches_are_read_with_the_step_by_which_blocks_were_fixed(searches):
     ]
 
 
-def test_probabilities_have_a_panel_for_every_block_and_a_dot_where_it_was_fixed(searches):
+def test_probabilities_have_a_panel_for_every_block_and_thick_lines_once_it_is_fixed(searches):
     figure = draw_probabilities(searches)
     assert len(figure.axes) == 4
     for axes, (pair, contexts) in zip(figure.axes, CANDIDATES.items(), strict=True):
-        lines = [line for line in axes.lines if line.get_marker() == "None"]
+        lines = [line for line in axes.lines if line.get_linewidth() == 0.8]
         assert [line.get_color() for line in lines] == [get_context(c).colour for c in contexts] * 2
-        dots = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_marker() == "o"]
+        assert len({line.get_linestyle() for line in lines}) == 2  # of the seeds
+        thick = [line.get_xydata()[0].tolist() for line in axes.lines if line.get_linewidth() == 1.8]
         step = {("semseg", "semseg"): [2, 0.475], ("depth", "depth"): [4, 0.55]}.get(pair)
-        assert dots == ([pytest.approx(step)] * 2 if step else [])
+        assert thick == ([pytest.approx(step)] * 2 if step else [])
     assert [axes.get_title() for axes in figure.axes[:2]] == ["semseg", "depth"]
-    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("step (rows: targets, columns: sources)", "probability")
+    assert (figure.axes[-1].get_xlabel(), figure.get_supylabel()) == ("step", "probability")
 
 
 def test_progress_has_a_panel_for_every_trace(searches):
@@ -199,7 +181,9 @@ def test_figures_are_the_same_files_every_time_and_one_column_wide(searches, tmp
 
 def test_everything_in_a_figure_is_inside_it_and_large_enough(measurements, searches):
     genotypes = [search.genotype for search in searches]
+    controlled = replace(measurements, study=replace(measurements.study, control="Both"))
     draws = [
+        lambda: draw_differences(controlled, measurements.rows[2:]),
         lambda: draw_retraining(measurements, [measurements.rows[3]]),
         lambda: draw_proportions({"Searched": genotypes}),
         lambda: draw_probabilities(searches),
@@ -224,9 +208,10 @@ def test_names_of_any_length_stay_inside_their_figure(tmp_path, name):
     for cell in write_study(tmp_path / "s", SINGLE, BOTH | {"name": name}, BOTH | {"name": "Two"}, seeds=(0,)):
         finish(cell, {"semseg": 44.0, "depth": 0.9})
     measurements = measure(*read_study(tmp_path / "s"))
-    costs = {row.name: Costs({0: 5_000_000}, {0: 20_000_000_000}) for row in measurements.rows}
+    for row in measurements.rows:
+        row.values.update(parameters={0: 5_000_000}, multiply_adds={0: 20_000_000_000})
     draws = [
-        lambda: draw_resources(measurements, costs, measurements.rows[1:] * 6),
+        lambda: draw_resources(measurements.rows[1:] * 6),
         lambda: draw_proportions({name: [Genotype.random(["semseg", "depth"], 0)]}),
     ]
     for draw in draws:
@@ -235,7 +220,7 @@ def test_names_of_any_length_stay_inside_their_figure(tmp_path, name):
             figure.draw_without_rendering()
             box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
             assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.01
-            assert min(axes.get_position().width for axes in figure.axes) > 0.3
+            assert min(axes.get_position().width for axes in figure.axes) > 0.12
 
 
 def test_ink_is_read_on_every_context():
@@ -244,7 +229,7 @@ def test_ink_is_read_on_every_context():
 
 def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
     cells = write_study(tmp_path / "s", SINGLE, BOTH, SEARCHED)
-    skipped = {p.name: p.missing for p in pictures(make_report(*read_study(tmp_path / "s"))) if not p.draw}
+    skipped = {p.name: p.missing for p in pictures(make_report(*read_study(tmp_path / "s"))) if p.missing}
     assert skipped == {
         "resources": "no row has a Δm yet",
         "retraining": "no search is finished",

@@ -1,6 +1,7 @@
 """Source-task importance: one pass over the data, held to its definition."""
 
 import shutil
+from dataclasses import astuple
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from atrc.necks import build_neck, resize
 from atrc.network import MultiTaskNetwork
 from atrc.search import supergraph
 from atrc.studies.importance.permutation import Ring, Tally, draw_rings, look_at, measure_importance
-from atrc.studies.importance.scores import Importance, average, mean_and_deviation
+from atrc.studies.importance.scores import Importance, RowImportance
 from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader
 from folders import write_nyud
 
@@ -217,12 +218,12 @@ def test_a_drop_in_delta_m_by_hand():
 def test_means_are_over_permutations_of_a_run_and_deviations_over_runs_where_there_are_several():
     one = Importance(CONTEXTS, RESULTS, {("semseg", "semseg"): [36.0, 38.0]})
     other = Importance(CONTEXTS, RESULTS, {("semseg", "semseg"): [32.0, 32.0]})
-    assert average([one])["semseg", "semseg"] == pytest.approx((3.75, 1.25 * 2**0.5))
-    assert average([one, other])["semseg", "semseg"] == pytest.approx((6.875, 6.25 / 2**0.5))
-    assert average([one, other])["depth", "depth"] == (0.0, 0.0)
-    assert mean_and_deviation([[2.0]]) == (2.0, 0.0)
+    alone, both = (RowImportance("", [], runs).table for runs in ([one], [one, other]))
+    assert astuple(alone["semseg", "semseg"]) == pytest.approx((3.75, 1.25 * 2**0.5, 2))
+    assert astuple(both["semseg", "semseg"]) == pytest.approx((6.875, 6.25 / 2**0.5, 2))
+    assert astuple(both["depth", "depth"]) == (0.0, 0.0, 2)
     with pytest.raises(UserError, match="same tasks"):
-        average([one, Importance({("semseg", "semseg"): "global"}, {"semseg": RESULTS["semseg"]}, {})])
+        RowImportance("", [], [one, Importance({("semseg", "semseg"): "global"}, {}, {})]).to_dict()
 
 
 @pytest.mark.parametrize("kind", ["supergraph", "atrc_static"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,12 +13,15 @@ import torch
 from atrc.app.cli import main
 from atrc.errors import UserError
 from atrc.genotype import Genotype
+from atrc.network import NetworkConfig, build_network
 from atrc.studies.cells import Cell
 from atrc.studies.plan import plan, save_study
 from atrc.studies.running import local
 from atrc.studies.running.local import LocalExecutor
 from atrc.studies.running.run import Run
 from atrc.studies.study import Study
+from atrc.tasks import Depth
+from atrc.training.resources import count_multiply_adds
 from atrc.training.run.checkpoint import Checkpoint
 from atrc.training.run.folder import read_table
 from forks import fork, wait
@@ -107,13 +111,25 @@ def test_the_command_prints_a_table_and_lists_the_cells(finished, tmp_path, nyud
     ]
 
 
-def test_a_dry_run_names_the_cells_and_counts_the_steps(tmp_path, nyud_folder, capsys):
-    file = str(write_study(tmp_path / "s.yaml", nyud_folder, ALONE, SEARCHED))
-    main(["study", file, "--out", str(tmp_path / "out"), "--dry-run"])
+def test_a_dry_run_prints_what_every_cell_and_the_study_take(tmp_path, capsys):
+    file = str(write_study(tmp_path / "s.yaml", "nowhere", ALONE, SEARCHED, BROKEN, seeds=(0,)))
+    options = ["--out", str(tmp_path / "out"), "--dry-run", "--throughput", "0.001"]
+    main(["study", file, *options, "--json", str(tmp_path / "plan.json")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Tiny"
-    assert lines[5].split(": ")[1] == f"search_contexts 2 + train 2 steps -> {tmp_path / 'out/atrc-searched/seed0'}"
-    assert lines[-1] == "6 cells, 16 steps, of which 16 are left"
+    assert lines[1].split() == ["cell", "state", "steps", "images", "MAdds", "[P]", "GPU", "hours"]
+    assert re.fullmatch(r"ATRC / searched, seed 0 +waiting  2 \+ 2 +16 +0\.0 +0\.0", lines[4])
+    assert lines[6].split()[:3] == ["all", "10", "40"]
+    assert lines[7] == f"4 cells in {tmp_path / 'out'}; 10 steps, of which 10 are left"
+    assert "at 0.001 TFLOP/s (--throughput)" in lines[8]
+    assert lines[9].startswith("not counted: unknown backbone 'hrnet19'; choose from")
+    _, depth, searched, broken = json.loads((tmp_path / "plan.json").read_text())
+    one = count_multiply_adds(build_network(NetworkConfig(pretrained=False), [Depth()]), (32, 32))
+    # 2 steps of 4 images, each 3 forward passes; the search runs all candidates, then one trains
+    assert (depth["images"], depth["multiply_adds"]) == (8, 2 * 4 * 3 * one)
+    assert searched["images"] == 16
+    assert searched["multiply_adds"] > 2 * depth["multiply_adds"]
+    assert broken["multiply_adds"] is None
     assert not (tmp_path / "out").exists()
 
 

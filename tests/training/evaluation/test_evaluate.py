@@ -12,6 +12,7 @@ from torch import nn
 from atrc.data.layouts import open_dataset
 from atrc.errors import UserError
 from atrc.network import Output
+from atrc.network.inference import WHOLE, Inference
 from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals
 from atrc.training.evaluation.evaluate import (
     Meter,
@@ -67,6 +68,19 @@ def test_what_is_predicted_does_not_depend_on_the_batch(mixed):
         scores.append({task: result.value for task, result in results.items()})
     assert scores[1] == pytest.approx(scores[0], rel=1e-6)
     assert scores[2] == pytest.approx(scores[0], rel=1e-6)
+
+
+def test_windows_and_flips_are_evaluated_and_recorded(mixed):
+    network, inference = Blur(mixed.tasks), Inference((40, 50), flip=True)
+    loader = evaluation_loader(mixed, (40, 50), 4, 0)
+    plain = evaluate(network, mixed.tasks, loader, progress=False)
+    found = evaluate(network, mixed.tasks, loader, progress=False, inference=inference)
+    assert all(abs(found[task].value - plain[task].value) > 0 for task in ("depth", "normals"))
+    ours, theirs = (describe_protocol(mixed, mixed.tasks, (40, 50), "last", one) for one in (inference, WHOLE))
+    assert protocol_differences(ours, theirs, []) == [
+        "window is not recorded there and [40, 50] here",
+        "tta is not recorded there and 'flip' here",
+    ]
 
 
 def test_images_are_padded_to_the_crop_and_no_further(mixed):
@@ -197,6 +211,8 @@ def test_the_protocol_names_all_that_a_result_depends_on(nyud_folder):
         "image": [48, 64],
         "crop": [32, 40],
         "padding": "whole images, padded at the right and the bottom to the crop",
+        "window": None,
+        "tta": None,
         "checkpoint": "step 3 of 4",
         "tasks": {"depth": "RMSE()", "edge": "odsF(max_dist=0.011, mode=exact, per_image=False)"},
     }

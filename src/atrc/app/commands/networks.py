@@ -21,6 +21,8 @@ def predict(
     frames: bool = False,
     device: str = "auto",
     precision: Precision = "32",
+    window: tuple[int, int] | None = None,
+    tta: str | None = None,
 ) -> None:
     """Predict images and videos: raw predictions, coloured ones, and sheets of all tasks side by side.
 
@@ -38,10 +40,13 @@ def predict(
         frames: Also write the raw predictions of the frames of a video.
         device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
         precision: 32, or mixed precision: bf16 or 16.
+        window: Predict images larger than "[height,width]" [px] in overlapping windows of that size, without shrinking
+            them first unless --max-side is given.
+        tta: Test-time augmentation: flip, scales, or both, such as flip,0.75,1.25.
     """
     from atrc.app.predict.predict import run_predict
 
-    settings = Settings(max_side, batch, keep, every, frames, device, precision)
+    settings = Settings(max_side, batch, keep, every, frames, device, precision, window, tta)
     if not run_predict(model, images, Path(out), settings):
         raise PartialError
 

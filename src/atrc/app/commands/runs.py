@@ -76,6 +76,8 @@ def evaluate(
     workers: int = 0,
     device: str = "auto",
     allow_different_protocols: bool = False,
+    window: tuple[int, int] | None = None,
+    tta: str | None = None,
 ) -> dict[str, Any]:
     """Score a checkpoint: every metric, and Delta_m against the results of a baseline.
 
@@ -87,10 +89,12 @@ def evaluate(
         workers: Number of loader processes; 0 loads in the main process.
         device: auto uses a GPU if there is one; otherwise a name such as cpu or cuda:1.
         allow_different_protocols: Also compare with results of another protocol.
+        window: Predict images larger than "[height,width]" [px] in overlapping windows of that size.
+        tta: Test-time augmentation: flip, scales, or both, such as flip,0.75,1.25.
     """
     from atrc.app.evaluate import score_checkpoint
 
-    return score_checkpoint(checkpoint, data, baseline, split, workers, device, allow_different_protocols)
+    return score_checkpoint(checkpoint, data, baseline, split, workers, device, allow_different_protocols, window, tta)
 
 
 def study(
@@ -98,6 +102,7 @@ def study(
     out: str | None = None,
     jobs: int | None = None,
     dry_run: bool = False,
+    throughput: float = 4.0,
     slurm: SlurmConfig = SlurmConfig(),  # noqa: B008
 ) -> list[dict[str, Any]]:
     """Run a study: many recipes and seeds. Finished cells are skipped, killed ones resume, failed ones are retried.
@@ -108,12 +113,13 @@ def study(
         file: YAML file of the study, or the name of a shipped one such as table1.
         out: Folder of the study; runs/NAME by default.
         jobs: Cells to run at a time on this machine; by default one per visible GPU, or per core without a GPU.
-        dry_run: Only print the cells and their steps.
+        dry_run: Only print the cells and what training them takes.
+        throughput: What a GPU sustains, for the hours of --dry-run [TFLOP/s].
         slurm: How to submit cells to Slurm; any of these options submits them.
     """
     from atrc.app.study.board import run_study
 
-    cells = run_study(file, out, jobs, dry_run, slurm)
+    cells = run_study(file, out, jobs, dry_run, throughput, slurm)
     if any(cell["state"] == "failed" for cell in cells):
         raise PartialError(cells)
     return cells

@@ -1,4 +1,4 @@
-"""`atrc data check`: read everything once, count, and list every fault."""
+"""`atrc data check`: read every file once, count, and list every fault."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from atrc.app.data.statistics import Statistics, statistics_of
@@ -24,12 +25,12 @@ from atrc.errors import UserError
 from atrc.images import read_values
 from atrc.tasks import Depth, Task
 
-SEVERAL = 5  # names that a remark lists
+NAMES = 5  # names in a remark
 
 
 @dataclass
 class Facts:
-    """One image: its size [px], a digest of its pixels, what its labels hold, and what is wrong."""
+    """One image: its size [px], a digest of its pixels, statistics of its labels, empty labels, and faults."""
 
     id: str
     size: tuple[int, int] | None = None
@@ -41,7 +42,7 @@ class Facts:
 
 @dataclass
 class SplitReport:
-    """One split: its images by size [px], and what the labels of its tasks hold."""
+    """One split: its images by size [px], and the statistics of its labels by task."""
 
     images: int
     sizes: Counter[tuple[int, int]]
@@ -50,22 +51,23 @@ class SplitReport:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         sizes = {f"{h}x{w}": count for (h, w), count in self.sizes.most_common()}
-        return {
-            "images": self.images,
-            "sizes": sizes,
-            "tasks": {task: statistics.summary() for task, statistics in self.labels.items()},
-        }
+        tasks = {task: statistics.summary() for task, statistics in self.labels.items()}
+        return {"images": self.images, "sizes": sizes, "tasks": tasks}
 
 
 @dataclass
 class Report:
-    """What a folder holds. A fault stops a training or spoils its result; a remark may be as it should be."""
+    """The content of a folder. A fault stops a training or spoils its result; a remark may be intended."""
 
     root: Path
     layout: str = "unknown"
     splits: dict[str, SplitReport] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def add_fault(self, message: str) -> None:
+        """Add a fault, with paths below the folder."""
+        self.faults.append(message.removeprefix(f"{self.root}/"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -79,14 +81,13 @@ def check_data(root: Path, workers: int | None = 0) -> Report:
 
     Args:
         root: Data set folder.
-        workers: Processes; None takes one per core, 0 reads in this one.
+        workers: Number of processes; None starts one per core, 0 reads in this process.
 
     Raises:
-        UserError: The folder is no data set.
+        UserError: The folder is not a data set.
     """
     if workers is not None and workers < 0:
         raise UserError(f"workers is {workers}; give 0 or more")
-    workers = _cores() if workers is None else workers
     root = ensure_folder(root)
     layout, report = find_layout(root), Report(root)
     names = layout.split_names(root)
@@ -95,10 +96,10 @@ def check_data(root: Path, workers: int | None = 0) -> Report:
         try:
             opened.append(layout(root, name))
         except UserError as error:
-            report.faults.append(_local(str(error), root))
+            report.add_fault(str(error))
     for dataset in opened:
         report.layout = dataset.layout
-        seen[dataset.split] = _check_split(dataset, report, workers)
+        seen[dataset.split] = _check_split(dataset, report, _cores() if workers is None else workers)
     _check_shared(opened, seen, report)
     if len(opened) == len(names):
         report.remarks += opened[0].remarks()
@@ -106,53 +107,40 @@ def check_data(root: Path, workers: int | None = 0) -> Report:
 
 
 def _cores() -> int:
-    """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_split(dataset: MultiTaskDataset, report: Report, workers: int) -> dict[bytes, str]:
     """Add a split to the report; return the images by the digest of their pixels."""
-    split = report.splits[dataset.split] = SplitReport(
-        len(dataset), Counter(), {task.name: statistics_of(task) for task in dataset.tasks}
-    )
+    labels = {task.name: statistics_of(task) for task in dataset.tasks}
+    split = report.splits[dataset.split] = SplitReport(len(dataset), Counter(), labels)
     seen: dict[bytes, str] = {}
-    empty: dict[str, list[str]] = {task.name: [] for task in dataset.tasks}
-    for facts in _inspected(dataset, workers):
-        report.faults += [_local(fault, report.root) for fault in facts.faults]
+    empty: dict[str, list[str]] = {name: [] for name in labels}
+    for facts in _inspect_all(dataset, workers):
+        for fault in facts.faults:
+            report.add_fault(fault)
         for name, statistics in facts.labels.items():
-            split.labels[name].merge(statistics)
+            labels[name].merge(statistics)
         for name in facts.empty:
             empty[name].append(facts.id)
         if facts.size:
             split.sizes[facts.size] += 1
             if (twin := seen.setdefault(facts.digest, facts.id)) != facts.id:
-                report.remarks.append(f"{dataset.split}: images '{twin}' and '{facts.id}' are alike, pixel for pixel")
-    report.faults += _repeated(dataset)
-    for task in dataset.tasks:
-        _judge(task, dataset, split.labels[task.name], empty[task.name], report)
+                report.remarks.append(f"{dataset.split}: images '{twin}' and '{facts.id}' have identical pixels")
+    for id, count in Counter(dataset.ids).items():
+        if count > 1:
+            report.add_fault(f"{dataset.split}: id '{id}' is listed {count} times")
+    for name, statistics in labels.items():
+        _judge(f"{dataset.split}, {name}", statistics, empty[name], report)
     return seen
 
 
-def _inspected(dataset: MultiTaskDataset, workers: int) -> Iterator[Facts]:
-    loader: Iterable[Facts] = DataLoader(_Inspection(dataset), batch_size=None, num_workers=workers, collate_fn=_as_is)
+def _inspect_all(dataset: MultiTaskDataset, workers: int) -> Iterator[Facts]:
+    ids: Any = dataset.ids  # any sequence is a data set to the loader
+    loader: Iterable[Facts] = DataLoader(
+        ids, batch_size=None, num_workers=workers, collate_fn=partial(inspect, dataset)
+    )
     yield from tqdm(loader, dataset.split, total=len(dataset), unit="image", disable=None, leave=False)
-
-
-class _Inspection(Dataset[Facts]):
-    """The facts of every image of a split."""
-
-    def __init__(self, dataset: MultiTaskDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Facts:
-        return inspect(self.dataset, self.dataset.ids[index])
-
-
-def _as_is(item: Any) -> Any:
-    return item
 
 
 def inspect(dataset: MultiTaskDataset, id: str) -> Facts:
@@ -168,14 +156,15 @@ def inspect(dataset: MultiTaskDataset, id: str) -> Facts:
         try:
             _inspect_label(dataset, task, facts)
         except UserError as error:
-            if str(error) not in facts.faults:  # a broken image may be named by its labels too
+            if str(error) not in facts.faults:  # its labels may name a broken image too
                 facts.faults.append(str(error))
     return facts
 
 
 def _inspect_label(dataset: MultiTaskDataset, task: Task, facts: Facts) -> None:
     files = dataset.label_files(task, facts.id)
-    if isinstance(dataset, FolderDataset) and not files:
+    own = isinstance(dataset, FolderDataset)
+    if own and not files:
         return
     truth, valid = dataset.read_label(task, facts.id)
     if facts.size and valid.shape != facts.size:
@@ -185,46 +174,34 @@ def _inspect_label(dataset: MultiTaskDataset, task: Task, facts: Facts) -> None:
     facts.labels[task.name] = statistics_of(task).add(truth, valid, files)
     if not valid.any():
         facts.empty.append(task.name)
-    if isinstance(task, Depth) and not isinstance(dataset, FolderDataset):
-        _require_finite(files[0])  # the benchmarks' readers take it as unknown; one's own data must declare it
+    # The benchmarks' readers take infinite depths as unknown; in own data they must be declared, or reading fails.
+    if isinstance(task, Depth) and not own and (share := float((~np.isfinite(read_values(files[0]))).mean())):
+        message = f"{share:.1%} of the depths are not finite; they are taken as unknown, write 0 instead"
+        raise UserError(f"{files[0]}: {message}")
 
 
-def _require_finite(path: Path) -> None:
-    if share := float((~np.isfinite(read_values(path))).mean()):
-        raise UserError(f"{path}: {share:.1%} of the depths are not finite; they are taken as unknown, write 0 instead")
-
-
-def _repeated(dataset: MultiTaskDataset) -> list[str]:
-    counts = Counter(dataset.ids)
-    return [f"{dataset.split}: id '{id}' is listed {count} times" for id, count in counts.items() if count > 1]
-
-
-def _judge(task: Task, dataset: MultiTaskDataset, statistics: Statistics, empty: list[str], report: Report) -> None:
-    """Say what is wrong or odd about the labels of a task as a whole."""
-    where = f"{dataset.split}, {task.name}"
+def _judge(where: str, statistics: Statistics, empty: list[str], report: Report) -> None:
+    """Report faults and oddities of all labels of a task."""
     if not statistics.labelled:
-        report.faults.append(f"{where}: no image has a label")
+        report.add_fault(f"{where}: no image has a label")
     elif not statistics.valid:
-        report.faults.append(f"{where}: no label has a valid pixel")
+        report.add_fault(f"{where}: no label has a valid pixel")
     else:
         report.remarks += [f"{where}: {concern}" for concern in statistics.concerns()]
         if empty:
-            names = ", ".join(empty[:SEVERAL]) + (" .." if len(empty) > SEVERAL else "")
+            names = ", ".join(empty[:NAMES]) + (" .." if len(empty) > NAMES else "")
             count = "1 label has" if len(empty) == 1 else f"{len(empty)} labels have"
             report.remarks.append(f"{where}: {count} no valid pixel ({names})")
 
 
 def _check_shared(opened: list[MultiTaskDataset], seen: dict[str, dict[bytes, str]], report: Report) -> None:
-    """Find images that two splits share: whoever trains on them scores too well."""
+    """Find images in two splits: they make scores too good."""
     for one, other in combinations(opened, 2):
         both = f"{one.split} and {other.split}"
         shared = set(one.ids) & set(other.ids)
-        report.faults += [f"{both}: both list '{id}'" for id in sorted(shared)]
+        for id in sorted(shared):
+            report.add_fault(f"{both}: both list '{id}'")
         ours, theirs = seen[one.split], seen[other.split]
         for digest in [digest for digest in ours if digest in theirs]:
             if ours[digest] not in shared and theirs[digest] not in shared:
-                report.faults.append(f"{both}: '{ours[digest]}' and '{theirs[digest]}' are alike, pixel for pixel")
-
-
-def _local(message: str, root: Path) -> str:
-    return message.removeprefix(f"{root}/")
+                report.add_fault(f"{both}: '{ours[digest]}' and '{theirs[digest]}' have identical pixels")

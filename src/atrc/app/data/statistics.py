@@ -1,4 +1,4 @@
-"""What the labels of a data set are like: sums over images, so that memory stays small however many there are."""
+"""Statistics of labels, as sums over images: memory does not grow with the data set."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from jaxtyping import Bool, Float, Shaped
 from atrc.images import read_values
 from atrc.tasks import Boundaries, Depth, Saliency, SemanticSegmentation, SurfaceNormals, Task
 
-# h w image, n valid pixels
+# h w image
 
 BINS, NEAREST, DECADES = 4000, 1e-4, 10  # of depths: from 0.1 mm to 1000 km on a log scale, in steps of 0.6 %
-UNIT_LENGTH = 0.05  # how far from 1 the length of a unit vector may be
+UNIT_LENGTH = 0.05  # tolerance on the length of a unit vector
 COMBINE = {"low": min, "high": max}  # all other numbers are sums
 
 
 class Statistics:
-    """Of any task: how many images are labelled, and how much of them.
+    """Number of labels of a task, and of their pixels.
 
     Attributes:
+        columns: The details that a table shows, with their heads.
         task: The task.
-        labelled: Images with a label.
-        pixels: Pixels of these images.
-        valid: Those of them that count.
+        labelled: Number of images with a label.
+        pixels: Number of their pixels.
+        valid: Number of their valid pixels.
     """
+
+    columns: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -38,7 +41,7 @@ class Statistics:
     def add(
         self, truth: Shaped[np.ndarray, "*_ h w"], valid: Bool[np.ndarray, "h w"], files: Sequence[Path]
     ) -> Statistics:
-        """Count a label that was read from files."""
+        """Count a label that was read from these files."""
         self.labelled += 1
         self.pixels += valid.size
         self.valid += int(valid.sum())
@@ -47,10 +50,10 @@ class Statistics:
         return self
 
     def count(self, truth: Shaped[np.ndarray, "*_ h w"], valid: Bool[np.ndarray, "h w"], files: Sequence[Path]) -> None:
-        """Count what is particular to a kind of task."""
+        """Count the details of a kind of task; some pixel is valid."""
 
     def merge(self, other: Statistics) -> None:
-        """Take in the numbers of other images."""
+        """Add the numbers of other images."""
         for name, value in vars(other).items():
             if name != "task":
                 setattr(self, name, COMBINE.get(name, operator.add)(getattr(self, name), value))
@@ -61,16 +64,16 @@ class Statistics:
         return {"labelled_images": self.labelled, "valid_share": share} | (self.details() if self.valid else {})
 
     def details(self) -> dict[str, Any]:
-        """Return what is particular to a kind of task; some pixel is valid."""
+        """Return the details of a kind of task; some pixel is valid."""
         return {}
 
     def concerns(self) -> list[str]:
-        """Say what is odd; some pixel is valid."""
+        """Describe oddities; some pixel is valid."""
         return []
 
 
 class ClassStatistics(Statistics):
-    """How frequent every class is."""
+    """Frequency of every class."""
 
     task: SemanticSegmentation
 
@@ -92,9 +95,16 @@ class ClassStatistics(Statistics):
 
 
 class DepthStatistics(Statistics):
-    """The range of depths [m]."""
+    """Range of depths [m]."""
 
     task: Depth
+    columns = (
+        ("min", "min [m]"),
+        ("percentile_1", "1 %"),
+        ("percentile_50", "median"),
+        ("percentile_99", "99 %"),
+        ("max", "max"),
+    )
 
     def __init__(self, task: Depth) -> None:
         super().__init__(task)
@@ -121,14 +131,14 @@ class DepthStatistics(Statistics):
     def concerns(self) -> list[str]:
         if (share := self.outside / self.valid) < 0.2:
             return []
-        return [
-            f"{share:.0%} of the depths are not between {self.task.nearest:g} m and {self.task.farthest:g} m, the "
-            "range of the label regions: is the unit right?"
-        ]
+        limits = f"{self.task.nearest:g} m and {self.task.farthest:g} m, the range of the label regions"
+        return [f"{share:.0%} of the depths are not between {limits}: is the unit right?"]
 
 
 class NormalStatistics(Statistics):
-    """Vectors in the files that are no unit vectors, and normals that look away from the camera."""
+    """Vectors in the files that are not unit vectors, and normals that point away from the camera."""
+
+    columns = (("not_unit_share", "not of length 1 [%]"), ("away_share", "away from camera [%]"))
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
@@ -144,18 +154,18 @@ class NormalStatistics(Statistics):
         return {"not_unit_share": self.not_unit / self.valid, "away_share": self.away / self.valid}
 
     def concerns(self) -> list[str]:
-        found = []
-        if (share := self.not_unit / self.valid) > 0.01:
+        found, shares = [], self.details()
+        if (share := shares["not_unit_share"]) > 0.01:
             found.append(f"{share:.0%} of the vectors are not of length one; they were scaled to it")
-        if (share := self.away / self.valid) > 0.5:
-            found.append(f"{share:.0%} look away from the camera; z must point towards it: flip the sign of z")
+        if (share := shares["away_share"]) > 0.5:
+            found.append(f"{share:.0%} point away from the camera; z must point towards it: flip the sign of z")
         return found
 
 
 class MaskStatistics(Statistics):
-    """How much is marked."""
+    """Share of marked pixels."""
 
-    task: Boundaries | Saliency
+    columns = (("marked_share", "marked [%]"),)
     most = 0.9
 
     def __init__(self, task: Task) -> None:
@@ -174,7 +184,7 @@ class MaskStatistics(Statistics):
 
 
 class BoundaryStatistics(MaskStatistics):
-    """How dense boundaries are; thin ones are few."""
+    """Share of boundary pixels; thin boundaries are few."""
 
     most = 0.25
 
@@ -190,11 +200,10 @@ STATISTICS: dict[type[Task], type[Statistics]] = {
 
 def statistics_of(task: Task) -> Statistics:
     """Return empty statistics for a task."""
-    kind = next((STATISTICS[base] for base in type(task).__mro__ if base in STATISTICS), Statistics)
-    return kind(task)
+    return next((STATISTICS[base] for base in type(task).__mro__ if base in STATISTICS), Statistics)(task)
 
 
 def read_vectors(path: Path) -> Float[np.ndarray, "h w 3"]:
-    """Read normals as they are in a file, of any length."""
+    """Read normals from a file without scaling them to unit length."""
     values = read_values(path)
     return values if path.suffix.lower() == ".npy" else values / np.float32(127.5) - 1

@@ -1,20 +1,16 @@
-"""What `atrc data check` found, as tables for a terminal."""
+"""The report of `atrc data check`, as tables for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 from atrc.app.data.check import Report
-from atrc.app.data.statistics import ClassStatistics, DepthStatistics, MaskStatistics, NormalStatistics, Statistics
+from atrc.app.data.statistics import ClassStatistics, Statistics
 from atrc.app.output import print_grid
 
-SIZES = 3  # image sizes that a line names
-Row = list[str]
+SIZES = 3  # image sizes in a line
 
 
 def print_report(report: Report) -> None:
-    """Print what a folder holds, then what is odd, then what is wrong."""
+    """Print the content of a folder, then remarks, then faults."""
     print(f"{report.root}: {report.layout}")
     if report.splits:
         _print_splits(report)
@@ -36,29 +32,21 @@ def _print_splits(report: Report) -> None:
 
 
 def _print_task(name: str, splits: dict[str, Statistics], images: dict[str, int]) -> None:
-    columns, cells = _columns(next(iter(splits.values())))
-    print(f"\n{name}")
-    rows = [["", "labelled", "valid [%]", *columns]]
+    columns = dict(next(iter(splits.values())).columns)
+    rows = [["", "labelled", "valid [%]", *columns.values()]]
     for split, statistics in splits.items():
         valid = percent(statistics.valid / statistics.pixels) if statistics.pixels else "-"
-        more = cells(statistics.details()) if statistics.valid else ["-"] * len(columns)
-        rows.append([split, f"{statistics.labelled} of {images[split]}", valid, *more])
+        found = statistics.details() if statistics.valid else {}
+        cells = [_cell(found.get(key), unit=head) for key, head in columns.items()]
+        rows.append([split, f"{statistics.labelled} of {images[split]}", valid, *cells])
+    print(f"\n{name}")
     print_grid(rows)
     if isinstance(next(iter(splits.values())), ClassStatistics):
         _print_classes(splits)
 
 
-def _columns(statistics: Statistics) -> tuple[Sequence[str], Callable[[dict[str, Any]], Row]]:
-    """Return the columns of a kind of task, and what fills them."""
-    if isinstance(statistics, DepthStatistics):
-        keys = ("min", "percentile_1", "percentile_50", "percentile_99", "max")
-        return ("min [m]", "1 %", "median", "99 %", "max"), lambda found: [f"{found[key]:.3g}" for key in keys]
-    if isinstance(statistics, NormalStatistics):
-        names = ("not of length 1 [%]", "away from camera [%]")
-        return names, lambda found: [percent(found["not_unit_share"]), percent(found["away_share"])]
-    if isinstance(statistics, MaskStatistics):
-        return ("marked [%]",), lambda found: [percent(found["marked_share"])]
-    return (), lambda found: []
+def _cell(value: float | None, unit: str) -> str:
+    return "-" if value is None else percent(value) if "[%]" in unit else f"{value:.3g}"
 
 
 def _print_classes(splits: dict[str, Statistics]) -> None:
@@ -80,7 +68,7 @@ def _print_list(kind: str, lines: list[str]) -> None:
 
 
 def percent(share: float) -> str:
-    """Return a share in percent; what is little is not called nothing.
+    """Return a share in percent; a small share is not rounded to 0.
 
     >>> percent(0.12), percent(0.0), percent(1e-9), percent(1 - 1e-9)
     ('12.00', '0', '<0.01', '>99.99')

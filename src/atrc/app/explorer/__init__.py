@@ -1,1 +1,1 @@
-"""`atrc explore`: a page on this machine that shows what a network predicts, and what every pixel attends to."""
+"""`atrc explore`: a page on this machine with the predictions of a network, and what every pixel attends to."""

@@ -1,4 +1,4 @@
-"""The explorer without the web: photographs come in, predictions and attention go out. Runs in one thread."""
+"""The explorer without the web: images in, predictions and attention out. It runs in one thread."""
 
 from __future__ import annotations
 
@@ -11,67 +11,72 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from atrc.app.explorer import legends
 from atrc.app.explorer.examples import Example
-from atrc.app.explorer.held import Held
-from atrc.app.explorer.limits import Limits, MissingError
+from atrc.app.explorer.limits import Limits, LRUCache, MissingError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.model import Model
 from atrc.contexts import CONTEXTS, get_context
 from atrc.images import read_image
 from atrc.studies.attention.figures import COLOURS
 from atrc.studies.figures.style import ink
+from atrc.tasks.legends import to_bytes
 
-# h w photograph
+# h w image
 
-VIEW = 640  # longer side of the photographs on the page, at most [px]
+VIEW = 640  # longest side of the images on the page [px]
 EXAMPLE = "example-"
-LONG = 2.0  # a pass of the network, of a large photograph on a small machine [s]
+LONG = 2.0  # time of a forward pass of a large image on a small machine [s]
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A photograph that somebody looks at.
+class Shown:
+    """An image on the page.
 
     Attributes:
-        pixels: Shrunk for the page.
-        jpeg: The same, encoded.
-        size: Height and width of the file's picture [px].
-        note: What was made of a file that is more than a photograph.
+        pixels: The image, shrunk for the page.
+        size: Height and width of the image in the file [px].
+        note: A remark if the file holds more than an image.
+        jpeg: The pixels, encoded.
+        bytes: Size in memory.
     """
 
     pixels: UInt8[np.ndarray, "h w 3"]
-    jpeg: bytes
     size: tuple[int, int]
     note: str
+    jpeg: bytes
+
+    @classmethod
+    def encode(cls, pixels: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], note: str = "") -> Shown:
+        """Make one from pixels."""
+        return cls(pixels, size, note, to_bytes(pixels, "JPEG", quality=92, subsampling=0))
 
     @property
     def bytes(self) -> int:
-        """What it takes in memory."""
+        """Size in memory."""
         return self.pixels.nbytes + len(self.jpeg)
 
 
 class Explorer:
-    """Some networks, some examples, and the photographs of those who look at them.
+    """Some networks, some examples, and the images of visitors.
 
-    A photograph is known by a name that cannot be guessed, and only to who brought it: there is no list of them.
+    The name of an image cannot be guessed and only its visitor gets it: there is no list of images.
     """
 
     def __init__(self, models: Sequence[Model], examples: Sequence[Example], limits: Limits) -> None:
-        """Hold nothing yet.
+        """Start without images.
 
         Args:
             models: The networks.
-            examples: Photographs to begin with.
-            limits: What is held at most.
+            examples: Images to start with.
+            limits: Limits of the memory.
         """
         self.models, self.examples, self.limits = list(models), list(examples), limits
         self.side, self.version = view_side(models), secrets.token_urlsafe(6)
-        self._photos = Held[str, Photo](limits.images)
-        self._looks = Held[tuple[str, int], Look](limits.looks)
+        self._images = LRUCache[str, Shown](limits.images)
+        self._looks = LRUCache[tuple[str, int], Look](limits.looks)
 
     def describe(self) -> dict[str, Any]:
-        """Say what there is, in plain values."""
+        """Describe networks, examples and contexts in plain values."""
         return {
             "models": [model.describe() for model in self.models],
             "examples": [{"id": f"{EXAMPLE}{i}", "title": one.title} for i, one in enumerate(self.examples)],
@@ -82,64 +87,64 @@ class Explorer:
         }
 
     def add(self, content: bytes) -> dict[str, Any]:
-        """Take a photograph; return its name, its size and what there is to say about it.
+        """Add an image; return its name, its size and a remark.
 
         Raises:
             UserError: It cannot be read, or is too large.
         """
-        photo = read_image(content, max_side=self.side, max_pixels=self.limits.pixels, name="this file")
+        image = read_image(content, max_side=self.side, max_pixels=self.limits.pixels, name="this file")
         name = secrets.token_urlsafe(16)
-        self._put(name, Photo(photo.pixels, legends.to_jpeg(photo.pixels), photo.size, photo.note))
-        return self.photo(name)
+        self._put(name, Shown.encode(image.pixels, image.size, image.note))
+        return self.image(name)
 
-    def photo(self, name: str) -> dict[str, Any]:
-        """Say what is known of a photograph."""
-        photo = self._photo(name)
-        return {"id": name, "size": list(photo.pixels.shape[:2]), "original": list(photo.size), "note": photo.note}
+    def image(self, name: str) -> dict[str, Any]:
+        """Describe an image in plain values."""
+        image = self._image(name)
+        return {"id": name, "size": list(image.pixels.shape[:2]), "original": list(image.size), "note": image.note}
 
     def jpeg(self, name: str) -> bytes:
-        """Return a photograph for the page."""
-        return self._photo(name).jpeg
+        """Return an image for the page."""
+        return self._image(name).jpeg
 
     def patience(self, name: str, model: int) -> float:
-        """Return how long [s] a question about a look may let others go first: those that are quick may overtake."""
+        """Return how long [s] later, quicker requests may overtake a request for a look."""
         return 0.0 if (name, model) in self._looks else LONG
 
     def look(self, name: str, model: int) -> Look:
-        """Return what a model makes of a photograph; the network runs unless the latest look is still held.
+        """Return the results of a network for an image; the network runs unless the look is still in memory.
 
         Raises:
-            MissingError: No such photograph or model.
+            MissingError: There is no such image or network.
         """
         if not 0 <= model < len(self.models):
             raise MissingError(f"no model {model}; there are {len(self.models)}")
         look = self._looks.get((name, model))
         if look is None:
-            look = self.models[model].look(self._photo(name).pixels)
+            look = self.models[model].look(self._image(name).pixels)
             self._looks.put((name, model), look, look.bytes)
         return look
 
-    def _put(self, name: str, photo: Photo) -> Photo:
-        self._photos.put(name, photo, photo.bytes)
-        return photo
+    def _put(self, name: str, image: Shown) -> Shown:
+        self._images.put(name, image, image.bytes)
+        return image
 
-    def _photo(self, name: str) -> Photo:
-        photo = self._photos.get(name)
-        if photo is None and name.startswith(EXAMPLE):
-            photo = self._put(name, self._example(name.removeprefix(EXAMPLE)))
-        if photo is None:
-            raise MissingError("the server no longer holds this photograph; drop it once more")
-        return photo
+    def _image(self, name: str) -> Shown:
+        image = self._images.get(name)
+        if image is None and name.startswith(EXAMPLE):
+            image = self._put(name, self._example(name.removeprefix(EXAMPLE)))
+        if image is None:
+            raise MissingError("this image is no longer on the server; open it again")
+        return image
 
-    def _example(self, number: str) -> Photo:
+    def _example(self, number: str) -> Shown:
         if number not in map(str, range(len(self.examples))):
             raise MissingError(f"no example {number}; there are {len(self.examples)}")
         pixels = self.examples[int(number)].load()
-        return Photo(pixels, legends.to_jpeg(pixels), (pixels.shape[0], pixels.shape[1]), "")
+        return Shown.encode(pixels, (pixels.shape[0], pixels.shape[1]))
 
 
 def view_side(models: Sequence[Model]) -> int:
-    """Return the longer side of photographs [px] that is enough for the page and for every network."""
+    """Return the longest side of images [px] that is enough for the page and for every network."""
     return max(VIEW, *(model.side for model in models))
 
 
@@ -150,7 +155,7 @@ def _context(name: str) -> dict[str, str]:
 
 
 def _heat() -> str:
-    """Return the colours of attention from least to greatest: 256 of 3 bytes, in base64."""
+    """Return the 256 colours of attention from the least to the greatest, 3 bytes each, in base64."""
     from matplotlib import colormaps
 
     colours = (255 * colormaps[COLOURS](np.arange(256))[:, :3]).round().astype(np.uint8)

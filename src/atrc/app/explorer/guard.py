@@ -1,17 +1,12 @@
-"""What stands before every request: who may ask, and the headers of every answer."""
+"""A check of every request, and the security headers of every answer."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import urlsplit
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
     "content-security-policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -22,22 +17,23 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
-OWN = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of what a person typed
+FOREIGN = "the request comes from another page; only this server's own page may send it"
+OWN = ("same-origin", "none")  # Sec-Fetch-Site of the page itself, and of an address that a person typed
 
 
 class Guard:
-    """Refuses what other web pages ask in a visitor's name, and sets the headers of every answer.
+    """Refuses requests of other web pages in a visitor's browser, and sets the headers of every answer.
 
-    A page elsewhere may let its own name point to this machine (DNS rebinding): the Host header tells. It may also
-    post here from where it is: the Origin header tells.
+    Another page may let its own name point to this machine (DNS rebinding): the Host header reveals it. It may also
+    post to this server from its own address: the Origin header reveals it.
     """
 
-    def __init__(self, application: Application, host: str) -> None:
-        """Stand before an application.
+    def __init__(self, application: ASGIApp, host: str) -> None:
+        """Wrap an application.
 
         Args:
             application: ASGI.
-            host: The address that the server is bound to.
+            host: The address of the server.
         """
         self.application, self.host = application, host
 
@@ -56,35 +52,35 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         reason = refusal(scope["method"], scope["path"], headers, self.host)
         if reason:
-            await _refuse(reason, send_guarded)
+            await PlainTextResponse(reason, 403)(scope, receive, send_guarded)
         else:
             await self.application(scope, receive, send_guarded)
 
 
 def refusal(method: str, path: str, headers: dict[str, str], bound: str) -> str:
-    """Say why a request is refused; nothing if it is not.
+    """Return why a request is refused; an empty string if it is allowed.
 
     Args:
-        method: Such as GET.
-        path: The path that it asks for.
-        headers: Its headers, names in lower case.
-        bound: The address that the server is bound to.
+        method: HTTP method, such as GET.
+        path: Requested path.
+        headers: Headers, with names in lower case.
+        bound: The address of the server.
     """
     host = headers.get("host", "")
     if not is_own_name(host, bound):
         return f"this server is not {host or 'without a name'}; open it by its address"
     origin = headers.get("origin")
     if method not in ("GET", "HEAD") and origin is not None and _place(origin) != host.lower():
-        return "another page asks; only this server's own page may"
+        return FOREIGN
     if path.startswith("/api/") and headers.get("sec-fetch-site", "none") not in OWN:
-        return "another page asks; only this server's own page may"
+        return FOREIGN
     return ""
 
 
 def is_own_name(host: str, bound: str) -> bool:
     """Tell whether a Host header names this server.
 
-    Its own address and localhost do; if it serves others too, every address does, for no name can pose as one.
+    Its own address and localhost do. If it serves other machines too, every IP address does: no name can pose as one.
 
     >>> is_own_name("localhost:8760", "127.0.0.1"), is_own_name("evil.example:8760", "127.0.0.1")
     (True, False)
@@ -102,7 +98,7 @@ def is_own_name(host: str, bound: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is reached from this machine only."""
+    """Tell whether an address can be reached from this machine only."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -114,10 +110,3 @@ def _place(origin: str) -> str:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
-
-
-async def _refuse(reason: str, send: Send) -> None:
-    body = reason.encode("utf-8", "replace")
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""What a network made of one photograph: painted predictions, and the attention of any pixel."""
+"""The results of a network for one image: coloured predictions, and the attention of any pixel."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from atrc.app.explorer import legends
 from atrc.app.explorer.limits import MissingError
 from atrc.contexts import get_context
 from atrc.errors import UserError
 from atrc.studies.attention.figures import describe_range
 from atrc.studies.attention.inspection import ContextMap, Inspection, region_task
 from atrc.tasks import Task
+from atrc.tasks.legends import describe_value, present, to_bytes, to_css
 
-# h w photograph, y x feature grid
+# h w image, y x feature grid
 
-REGIONS = 6  # label regions that are named, the most attended
+REGIONS = 6  # number of label regions that are named, those with the most attention
 
 
 class Look:
-    """Predictions and attention of one photograph.
+    """Predictions and attention of one image.
 
     Attributes:
-        pictures: Painted predictions by task, PNG.
-        size: Height and width of the photograph [px].
-        bytes: What it takes in memory.
+        coloured: Coloured predictions by task, PNG.
+        size: Height and width of the image [px].
+        bytes: Size in memory.
     """
 
     def __init__(
@@ -38,68 +38,64 @@ class Look:
         decoded: Mapping[str, Shaped[np.ndarray, "*_ h w"]],
         inspection: Inspection | None,
     ) -> None:
-        """Paint predictions.
+        """Colour predictions.
 
         Args:
             tasks: The network's tasks, by name.
             decoded: Their decoded predictions, by name.
-            inspection: What the network attended to; None if it does not attend.
+            inspection: The attention of the network; None if it has no context pooling.
         """
         self.tasks, self.inspection = tasks, inspection
         self.size: tuple[int, int] = next(iter(decoded.values())).shape[-2:]
-        painted = {name: tasks[name].colour(np.nan_to_num(values)) for name, values in decoded.items()}
-        self.pictures = {name: legends.to_png(pixels) for name, pixels in painted.items()}
-        self.present = {name: legends.present(tasks[name], values) for name, values in decoded.items()}
+        coloured = {name: tasks[name].colour(np.nan_to_num(values)) for name, values in decoded.items()}
+        self.coloured = {name: to_bytes(pixels, compress_level=4) for name, pixels in coloured.items()}
+        self.present = {name: present(tasks[name], values) for name, values in decoded.items()}
         self.decoded = {name: _compact(values) for name, values in decoded.items()}
-        self.bytes = sum(map(len, self.pictures.values())) + sum(values.nbytes for values in self.decoded.values())
+        self.bytes = sum(map(len, self.coloured.values())) + sum(values.nbytes for values in self.decoded.values())
         if inspection:
             self.bytes += _bytes(inspection.features) + _bytes(inspection.densities)
 
     def describe(self) -> dict[str, Any]:
-        """Say which classes occur, and which context every pair uses, in plain values."""
+        """Describe the classes that occur and the context of every pair, in plain values."""
         return {"size": list(self.size), "present": self.present, "contexts": self._contexts()}
 
-    def picture(self, task: str) -> bytes:
-        """Return a painted prediction.
+    def prediction(self, task: str) -> bytes:
+        """Return a coloured prediction.
 
         Raises:
-            MissingError: No such task.
+            MissingError: There is no such task.
         """
-        if task not in self.pictures:
-            raise MissingError(f"no task '{task}'; the network has {', '.join(self.pictures)}")
-        return self.pictures[task]
+        if task not in self.coloured:
+            raise MissingError(f"no task '{task}'; the network has {', '.join(self.coloured)}")
+        return self.coloured[task]
 
     def at(self, row: int, column: int, target: str | None = None) -> dict[str, Any]:
-        """Say what is predicted at a pixel, and what a target attends to from there, in plain values.
+        """Describe the predictions at a pixel, and what a target attends to from there, in plain values.
 
         Args:
-            row: The pixel's row in the photograph [px].
+            row: The pixel's row in the image [px].
             column: The pixel's column [px].
             target: The task that attends; None for the predictions only.
 
         Raises:
-            UserError: The pixel is outside, or no such target.
+            UserError: The pixel is outside the image, or there is no such target.
         """
         h, w = self.size
         if not (0 <= row < h and 0 <= column < w):
-            raise UserError(
-                f"pixel [{row},{column}] is not in the photograph of {h}x{w}; rows and columns count from 0"
-            )
-        values = {name: legends.say(self.tasks[name], found[..., row, column]) for name, found in self.decoded.items()}
+            raise UserError(f"pixel [{row},{column}] is not in the image of {h}x{w}; rows and columns count from 0")
+        decoded = {name: values[..., row, column] for name, values in self.decoded.items()}
+        values = {name: describe_value(self.tasks[name], value) for name, value in decoded.items()}
         found: dict[str, Any] = {"pixel": [row, column], "values": values}
         if self.inspection and target:
-            found |= {
-                "grid": list(self.inspection.grid),
-                "target": target,
-                "sources": self._sources(target, row, column),
-            }
+            sources = self._sources(target, row, column)
+            found |= {"grid": list(self.inspection.grid), "target": target, "sources": sources}
         return found
 
     def region(self, task: str, number: int) -> dict[str, Any]:
-        """Say where one label region is, in plain values.
+        """Describe the place of one label region in plain values.
 
         Raises:
-            MissingError: No such region.
+            MissingError: There is no such region.
         """
         found = self.inspection.densities.get(task) if self.inspection else None
         if found is None or not 0 <= number < len(found):
@@ -127,20 +123,18 @@ class Look:
         return described
 
     def _contexts(self) -> dict[str, dict[str, str]] | None:
-        """Return the context of every pair; a network may choose them by the photograph."""
+        """Return the context of every pair; a network may choose it by the image."""
         if not self.inspection:
             return None
+        rows = {target: self.inspection.maps(target, 0, 0) for target in self.inspection.targets}
         return {
-            target: {
-                source: found.context if found else "none"
-                for source, found in self.inspection.maps(target, 0, 0).items()
-            }
-            for target in self.inspection.targets
+            target: {source: found.context if found else "none" for source, found in row.items()}
+            for target, row in rows.items()
         }
 
 
 def levels(weights: Float[np.ndarray, "y x"]) -> str:
-    """Write a map as bytes in base64, 0 for its least weight and 255 for its greatest.
+    """Write a map as bytes in base64, 0 for the least weight and 255 for the greatest.
 
     >>> base64.b64decode(levels(np.array([[0.1, 0.2, 0.3]]))).hex(" ")
     '00 80 ff'
@@ -152,7 +146,7 @@ def levels(weights: Float[np.ndarray, "y x"]) -> str:
 
 def _regions(task: Task, weights: Float[np.ndarray, " r"]) -> dict[str, Any]:
     order = np.argsort(-weights, kind="stable")[:REGIONS].tolist()
-    colours = legends.to_css(task.region_colours)
+    colours = to_css(task.region_colours)
     named = [
         {"number": r, "name": task.region_names[r], "colour": colours[r], "share": round(float(weights[r]), 4)}
         for r in order
@@ -162,7 +156,7 @@ def _regions(task: Task, weights: Float[np.ndarray, " r"]) -> dict[str, Any]:
 
 
 def _compact(values: Shaped[np.ndarray, "*_ h w"]) -> Shaped[np.ndarray, "*_ h w"]:
-    """Halve what the values take: they are only told, at one pixel."""
+    """Halve the size of the values: they are only shown as text, at one pixel."""
     if values.dtype.kind != "f":
         return values.astype(np.int16)
     most = np.finfo(np.float16).max

@@ -1,4 +1,4 @@
-"""A network that is explored: what it is, and what it makes of a photograph."""
+"""A network in the explorer: its description, and its results for an image."""
 
 from __future__ import annotations
 
@@ -8,91 +8,88 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
-from atrc.app.explorer import legends
 from atrc.app.explorer.look import Look
 from atrc.app.predict.predictor import Predictor
-from atrc.app.predict.settings import SIDE
 from atrc.errors import UserError
 from atrc.images import shrunk
 from atrc.network import MultiTaskNetwork, Output
+from atrc.network.predict import Logits, decode
 from atrc.studies.attention.inspection import Inspection
 from atrc.tasks import Task
+from atrc.tasks.legends import ball, describe_legend, to_bytes
 
-# h w photograph, y x network's image
+# h w image, y x network's input
 
+BALL = 96  # width of the ball of directions [px]
 ALONE = "This network does not attend from task to task, so there are predictions only."
 
 
 class Model:
-    """A network, ready to look at photographs."""
+    """A network that is ready to predict images."""
 
     def __init__(self, name: str, network: MultiTaskNetwork, device: str = "auto", max_side: int | None = None) -> None:
         """Move a network to a device.
 
         Args:
-            name: What to call it.
+            name: Its name on the page.
             network: The network.
-            device: As for `Predictor`.
-            max_side: Larger photographs are shrunk to this for the network [px]; by default to what it was trained on.
+            device: See `Predictor`.
+            max_side: Larger images are shrunk to this side [px]; by default to the training size.
         """
         if max_side is not None and max_side < 1:
             raise UserError(f"--max-side is {max_side}; it has to be 1 or more")
         self.name = name
-        self.predictor = Predictor(network, device)
+        self.predictor = Predictor(network, device, max_side=max_side)
         self.network, self.device = self.predictor.network, self.predictor.device
         self.tasks: dict[str, Task] = {task.name: task for task in network.tasks}
-        self.side = max_side or (max(self.predictor.size) if self.predictor.size else SIDE)
+        assert self.predictor.side is not None  # which only windows leave open
+        self.side = self.predictor.side
         self.attends = network.genotype is not None
 
     def describe(self) -> dict[str, Any]:
-        """Say what the network is, in plain values."""
+        """Describe the network in plain values."""
         parameters = sum(weights.numel() for weights in self.network.parameters())
-        tasks = [
-            {"name": task.name, "title": task.title, "legend": legends.legend(task)} for task in self.tasks.values()
-        ]
+        tasks = self.tasks.values()
         return {
             "name": self.name,
             "parameters": parameters,
             "side": self.side,
-            "tasks": tasks,
+            "tasks": [{"name": task.name, "title": task.title, "legend": describe_legend(task)} for task in tasks],
             "message": "" if self.attends else ALONE,
         }
 
     def ball(self, task: str) -> bytes:
-        """Paint the legend of a task of directions."""
+        """Draw the legend of a task with directions: a PNG."""
         found = self.tasks.get(task)
         if found is None or found.legend != "directions":
             raise UserError(f"no ball of directions for task '{task}'")
-        return legends.ball(found)
+        return to_bytes(ball(found, BALL))
 
-    def look(self, photo: UInt8[np.ndarray, "h w 3"]) -> Look:
-        """Run the network once; predictions are as large as the photograph."""
-        h, w = photo.shape[:2]
+    def look(self, image: UInt8[np.ndarray, "h w 3"]) -> Look:
+        """Run the network once; predictions have the size of the image."""
+        h, w = image.shape[:2]
         y, x = shrunk((h, w), self.side)
-        small = (
-            np.asarray(Image.fromarray(photo).resize((x, y), Image.Resampling.LANCZOS)) if (y, x) != (h, w) else photo
-        )
-        inspection, outputs = self._run(small)
-        decoded = {name: _decode(task, outputs[name], (h, w)) for name, task in self.tasks.items()}
+        if (y, x) != (h, w):
+            image = np.asarray(Image.fromarray(image).resize((x, y), Image.Resampling.LANCZOS))
+        inspection, outputs = self._run(image)
+        decoded = {name: decode(task, outputs[name], (h, w)) for name, task in self.tasks.items()}
         return Look(self.tasks, decoded, inspection)
 
-    def _run(self, image: UInt8[np.ndarray, "y x 3"]) -> tuple[Inspection | None, dict[str, Tensor]]:
+    def _run(self, image: UInt8[np.ndarray, "y x 3"]) -> tuple[Inspection | None, Logits]:
         if not self.attends:
-            return None, {name: output[None] for name, output in self.predictor([image])[0].items()}
+            return None, self.predictor([image])[0]
         tensor = torch.from_numpy(image.transpose(2, 0, 1).copy()).to(self.device).float() / 255
         inspection = Inspection(self.network, tensor)
-        outputs = {name: output.float().cpu() for name, output in inspection.output.predictions.items()}
-        inspection.output = Output({}, {}, {}, {})  # large, and maps do not need it
+        outputs = {name: output[0].float().cpu() for name, output in inspection.output.predictions.items()}
+        inspection.output = Output({}, {}, {}, {})  # it is large, and maps do not need it
         return inspection, outputs
 
 
 def short_names(places: Sequence[str]) -> list[str]:
-    """Return what to call networks: the last two parts of where each is, or as many as tell them apart.
+    """Return names for networks: the last two parts of each path, or as many as make them unique.
 
     >>> short_names(["runs/rooms/atrc/seed0/train", "owner/name"])
     ['atrc/seed0', 'owner/name']
@@ -110,11 +107,4 @@ def short_names(places: Sequence[str]) -> list[str]:
 
 def _parts(place: str) -> list[str]:
     parts = list(Path(place).resolve().parts[1:] if Path(place).exists() else Path(place).parts)
-    return parts[:-1] if len(parts) > 2 and parts[-1] == "train" else parts  # a cell's run in its study
-
-
-def _decode(task: Task, output: Tensor, size: tuple[int, int]) -> Shaped[np.ndarray, "*_ h w"]:
-    """Enlarge an output before it is decoded, as the network itself does."""
-    if output.shape[2:] != size:
-        output = F.interpolate(output, size, mode="bilinear")
-    return task.decode(output)[0].numpy()
+    return parts[:-1] if len(parts) > 2 and parts[-1] == "train" else parts  # the run of a cell in a study

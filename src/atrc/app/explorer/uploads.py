@@ -1,4 +1,4 @@
-"""Files on their way in: counted from their first byte until the work with them is done."""
+"""Uploaded files: they count towards the limits from their first byte until the work with them is done."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from atrc.errors import UserError
 
 
 class Uploads:
-    """Reads bodies of requests, each and all together within limits."""
+    """Reads the bodies of requests within limits, for each and for all together."""
 
     def __init__(self, limits: Limits) -> None:
-        """Expect nothing yet."""
+        """Start without files."""
         self.limits, self.held = limits, 0
 
     @asynccontextmanager
     async def taking(self, request: Request) -> AsyncIterator[bytes]:
-        """Yield the body of a request; it counts until the block ends, whether or not the visitor is still there.
+        """Yield the body of a request; it counts until the block ends, also if the visitor has left.
 
-        The server lets requests of visitors that left run to their end, so a block that awaits its job ends after it.
+        The server finishes the requests of visitors that left, so a block that awaits its job ends after it.
 
         Raises:
-            TooLargeError: It is, by its header or when that many bytes have come.
-            BusyError: Too much is held at a time.
-            UserError: It takes too long.
+            TooLargeError: The file is too large, by its header or by the bytes that arrived.
+            BusyError: Too many files arrive at a time.
+            UserError: The file takes too long.
         """
         content = await self._in_time(request)
         try:
@@ -37,7 +37,7 @@ class Uploads:
             self.held -= len(content)
 
     async def _in_time(self, request: Request) -> bytes:
-        if int(request.headers.get("content-length", 0)) > self.limits.upload:  # the server takes digits only
+        if int(request.headers.get("content-length", 0)) > self.limits.upload:  # the server accepts digits only
             raise self._too_large()
         try:
             async with asyncio.timeout(self.limits.seconds):

@@ -1,4 +1,4 @@
-"""The explorer on the web: routes, and errors as JSON that the page shows."""
+"""The web server of the explorer: routes, and errors as JSON for the page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from atrc.app.explorer.explorer import Explorer
-from atrc.app.explorer.guard import Application, Guard
+from atrc.app.explorer.guard import Guard
 from atrc.app.explorer.limits import BusyError, MissingError, TooLargeError
 from atrc.app.explorer.look import Look
 from atrc.app.explorer.uploads import Uploads
@@ -23,8 +24,8 @@ from atrc.errors import UserError, first_line
 
 STATUS: dict[type[Exception], int] = {BusyError: 503, TooLargeError: 413, MissingError: 404, UserError: 400}
 IN_PAGE = {"cache-control": "no-cache"}
-FIXED = {"cache-control": "private, max-age=3600"}  # the page adds what tells this server from the next
-# No access log: it would name photographs. h11 checks lengths and headers; nothing here is a web socket.
+FIXED = {"cache-control": "private, max-age=3600"}  # the page adds the version of the server to the URL
+# No access log: it would name images. h11 checks lengths and headers; there are no web sockets.
 SETTINGS: dict[str, Any] = {
     "http": "h11",
     "ws": "none",
@@ -42,23 +43,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def make_server(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> uvicorn.Server:
-    """Return a server of an explorer.
-
-    Args:
-        explorer: What it shows.
-        worker: The thread that it runs in.
-        host: The address that it is bound to.
-    """
+    """Return a server of an explorer. The arguments are those of `make_app`."""
     return uvicorn.Server(uvicorn.Config(make_app(explorer, worker, host), **SETTINGS))
 
 
-def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> Application:
+def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> ASGIApp:
     """Return the explorer as an ASGI application.
 
     Args:
-        explorer: What it shows.
-        worker: The thread that it runs in.
-        host: The address that the server is bound to.
+        explorer: The explorer.
+        worker: The thread that runs it.
+        host: The address of the server.
     """
     uploads = Uploads(explorer.limits)
 
@@ -73,8 +68,8 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
         async with uploads.taking(request) as content:
             return JSONResponse(await worker.run(lambda: explorer.add(content)), 201)
 
-    async def photo(request: Request) -> Response:
-        return JSONResponse(await worker.run(lambda: explorer.photo(_name(request))))
+    async def image(request: Request) -> Response:
+        return JSONResponse(await worker.run(lambda: explorer.image(_name(request))))
 
     async def jpeg(request: Request) -> Response:
         content = await worker.run(lambda: explorer.jpeg(_name(request)))
@@ -89,7 +84,7 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
 
     async def prediction(request: Request) -> Response:
         task = _word(request, "task")
-        content = await ask(request, lambda look: look.picture(task))
+        content = await ask(request, lambda look: look.prediction(task))
         return Response(content, media_type="image/png", headers=FIXED)
 
     async def pixel(request: Request) -> Response:
@@ -104,7 +99,7 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
         "/api/models": (models, "GET"),
         "/api/legend": (legend, "GET"),
         "/api/images": (add, "POST"),
-        "/api/images/{name}": (photo, "GET"),
+        "/api/images/{name}": (image, "GET"),
         "/api/images/{name}/photo": (jpeg, "GET"),
         "/api/images/{name}/look": (look, "GET"),
         "/api/images/{name}/prediction": (prediction, "GET"),
@@ -116,7 +111,7 @@ def make_app(explorer: Explorer, worker: Worker, host: str = "127.0.0.1") -> App
 
 
 def _answering(endpoint: Endpoint) -> Endpoint:
-    """Answer mistakes, and failures of the network, with a message."""
+    """Answer mistakes and failures of the network with a message."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -126,15 +121,15 @@ def _answering(endpoint: Endpoint) -> Endpoint:
             more = {"retry-after": "1"} if status == 503 else {}
             return JSONResponse({"error": str(error)}, status, more)
         except ClientDisconnect:
-            return JSONResponse({"error": "the file did not arrive whole"}, 400)
-        except (RuntimeError, MemoryError) as error:  # too much memory, most likely
-            return JSONResponse({"error": f"the network failed ({first_line(error)}); try a smaller picture"}, 500)
+            return JSONResponse({"error": "the file did not arrive completely"}, 400)
+        except (RuntimeError, MemoryError) as error:  # out of memory, most likely
+            return JSONResponse({"error": f"the network failed ({first_line(error)}); try a smaller image"}, 500)
 
     return answer
 
 
 def _page() -> list[Route]:
-    """Serve the files of the page, and no others."""
+    """Serve the files of the page, and no other files."""
     folder = resources.files("atrc.app.explorer") / "page"
     return [_file(entry.name, entry.read_bytes()) for entry in folder.iterdir() if entry.is_file()]
 

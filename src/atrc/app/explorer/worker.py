@@ -1,4 +1,4 @@
-"""One thread for the network: jobs run one after the other, so memory does not grow with the number of visitors."""
+"""One thread for the network: jobs run one by one, so memory does not grow with the number of visitors."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Job = Callable[[], Any]
 
 
 class Worker:
-    """Runs jobs, the quick ones of a moment before its long ones."""
+    """Runs jobs; quick ones may overtake long ones."""
 
     def __init__(self, waiting: int) -> None:
         """Start without jobs.
 
         Args:
-            waiting: Jobs, with the one that runs, beyond which new ones are refused.
+            waiting: Limit on the number of jobs, including the running one; more are refused.
         """
         self._jobs = PriorityQueue[tuple[float, int, Future[Any], Job | None]]()
         self._numbers, self._places = itertools.count(), BoundedSemaphore(waiting)
         self._thread = Thread(target=self._work, name="network", daemon=True)
         self._thread.start()
 
-    async def run(self, job: Callable[[], Result], behind: float = 0.0) -> Result:
+    async def run(self, job: Callable[[], Result], patience: float = 0.0) -> Result:
         """Return a job's result.
 
         Args:
-            job: What to do.
-            behind: Let jobs go first that come up to this much later [s].
+            job: The job.
+            patience: Let jobs that arrive up to this much later go first [s].
 
         Raises:
             BusyError: Too many jobs wait.
@@ -45,11 +45,11 @@ class Worker:
             raise BusyError("the server is busy with other visitors; try again in a moment")
         future: Future[Result] = Future()
         future.add_done_callback(lambda _: self._places.release())
-        self._jobs.put((time.monotonic() + behind, next(self._numbers), future, job))
+        self._jobs.put((time.monotonic() + patience, next(self._numbers), future, job))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """End when the job that runs is done; those that wait are dropped."""
+        """Wait for the running job and drop the waiting ones."""
         self._jobs.put((float("-inf"), next(self._numbers), Future(), None))
         self._thread.join()
         while True:
@@ -63,13 +63,13 @@ class Worker:
             pass
 
     def _work_once(self) -> bool:
-        """Do the next job, and hold nothing of it afterwards; false if it is the end."""
+        """Do the next job and keep no reference to it; return False at the end."""
         _, _, future, job = self._jobs.get()
         if job is None:
             return False
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(job())
-            except BaseException as error:  # whoever waits for it is told
+            except BaseException as error:  # for the caller that waits
                 future.set_exception(error)
         return True

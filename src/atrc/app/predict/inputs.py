@@ -1,4 +1,4 @@
-"""What `atrc predict` is given: files, folders and patterns, each photograph with a name of its own."""
+"""The inputs of `atrc predict`: files, folders and patterns; every image and video gets a name of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 
 
 class Input(NamedTuple):
-    """A photograph or a video.
+    """An image or a video.
 
     Attributes:
         path: The file.
-        name: What its predictions are called: its path below the folder that was given, or its own name, without the
-            suffix; unlike that of any other, even where upper and lower case are one.
+        name: Name of its predictions: the path below the given folder, or the file name, without the suffix. Names are
+            unique, also where upper and lower case are the same.
     """
 
     path: Path
@@ -36,52 +36,55 @@ class Input(NamedTuple):
 
 
 def find_inputs(given: Sequence[str], out: Path) -> tuple[list[Input], Counter[str]]:
-    """Find photographs and videos; of folders and patterns, hidden files and earlier predictions in `out` aside.
+    """Find images and videos. Folders and patterns leave out hidden files and earlier predictions in `out`.
 
     Args:
         given: Files, folders, or patterns such as "photos/**/*.jpg".
-        out: Where predictions will go.
+        out: Folder of the predictions.
 
     Returns:
-        The inputs, each file once, and how many files of which suffix the folders hold besides.
+        The inputs, each file once, and the number of other files in the folders by suffix.
 
     Raises:
-        UserError: Nothing there, or nothing to predict.
+        UserError: A path does not exist, or there is nothing to predict.
     """
     if not given:
-        raise UserError("nothing given: name pictures, folders or videos")
+        raise UserError("nothing given: name images, folders or videos")
     found: dict[Path, Input] = {}
     others: Counter[str] = Counter()
-    paths = [path for text in given for path in _expanded(text, out)]
+    paths = [path for text in given for path in _expand(text, out)]
     for path in paths:
-        if len(paths) > 1 and _real(path) == _real(out) and (out / INDEX).is_file():  # so a shell expands `*`
+        if len(paths) > 1 and _real(path) == _real(out) and (out / INDEX).is_file():  # a shell expands `*` like this
             others[f"{path}/"] += 1
             continue
-        for file, name in _below(path, out) if path.is_dir() else [(path, path.name)]:
+        for file, name in _walk(path, out) if path.is_dir() else [(path, path.name)]:
             if path.is_dir() and file.suffix.lower() not in (*SUFFIXES, *VIDEOS):
                 others[file.suffix.lower() or file.name] += 1
             else:
                 found.setdefault(_real(file), Input(file, name))
     if not found:
-        raise UserError(f"{', '.join(given)}: no pictures and no videos ({_count(others) or 'empty'})")
-    return _named(list(found.values())), others
+        raise UserError(f"{', '.join(given)}: no images and no videos ({describe(others) or 'empty'})")
+    return _with_unique_names(list(found.values())), others
 
 
-def describe_others(others: Counter[str]) -> str:
-    """Say what was passed over in folders; empty if nothing."""
-    return f"passed over: {_count(others)}" if others else ""
+def describe(others: Counter[str]) -> str:
+    """List the most frequent suffixes.
+
+    >>> describe(Counter({".txt": 3, ".md": 1}))
+    '3 .txt, 1 .md'
+    """
+    return ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
 
 
-def _expanded(text: str, out: Path) -> list[Path]:
-    path = Path(text)
+def _expand(text: str, out: Path) -> list[Path]:
+    path, own = Path(text), _real(out)
     if path.exists():
         return [path]
     try:
         matches = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor))))
     except (ValueError, NotImplementedError):  # not a pattern
         matches = []
-    own = _real(out)
-    if own not in map(_real, path.parents):  # or the pattern asks for what is in it
+    if own not in map(_real, path.parents):  # the pattern does not name the folder of predictions
         matches = [match for match in matches if not _real(match).is_relative_to(own)]
     matches = [match for match in matches if not _is_hidden(match, path)]
     if not matches:
@@ -90,16 +93,15 @@ def _expanded(text: str, out: Path) -> list[Path]:
 
 
 def _is_hidden(match: Path, pattern: Path) -> bool:
-    """Tell whether a match has a hidden part that the pattern does not ask for, as shells have it."""
-    asked = [part for part in pattern.parts if part.startswith(".")]
-    hidden = [part for part in match.parts if part.startswith(".")]
-    return not all(any(fnmatch(part, one) for one in asked) for part in hidden)
+    """Tell whether a match has a hidden part that the pattern does not name, as in shells."""
+    named, hidden = ([part for part in path.parts if part.startswith(".")] for path in (pattern, match))
+    return not all(any(fnmatch(part, one) for one in named) for part in hidden)
 
 
-def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
+def _walk(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
     own = _real(out)
     if own == _real(folder):
-        raise UserError(f"--out {out} is the folder of the pictures itself; choose another, it may be inside")
+        raise UserError(f"--out {out} is the folder of the images itself; choose another one, it may be inside")
     for root, folders, files in os.walk(folder):
         here = Path(root)
         folders[:] = sorted(name for name in folders if not name.startswith(".") and _real(here / name) != own)
@@ -108,11 +110,11 @@ def _below(folder: Path, out: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _real(path: Path) -> Path:
-    """Return the file behind links; of a circle of links, which has none, some name that stands for it."""
+    """Resolve links; `Path.resolve` would raise on a circle of links."""
     return Path(os.path.realpath(path))
 
 
-def _named(found: Sequence[Input]) -> list[Input]:
+def _with_unique_names(found: Sequence[Input]) -> list[Input]:
     taken: set[str] = set()
     inputs = []
     for path, file in found:
@@ -123,7 +125,3 @@ def _named(found: Sequence[Input]) -> list[Input]:
         taken.add(name.casefold())
         inputs.append(Input(path, name))
     return inputs
-
-
-def _count(others: Counter[str]) -> str:
-    return ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))

@@ -1,4 +1,4 @@
-"""`atrc predict`: photographs and videos in, predictions of every task out, in constant memory."""
+"""`atrc predict` in constant memory: read, batch by size, predict, write."""
 
 from __future__ import annotations
 
@@ -8,38 +8,34 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from atrc.app.predict.inputs import Input, describe_others, find_inputs
+from atrc.app.predict.files import Writer
+from atrc.app.predict.inputs import Input, describe, find_inputs
 from atrc.app.predict.predictor import Predictor, non_finite
 from atrc.app.predict.report import Report, explain
 from atrc.app.predict.settings import Settings
 from atrc.app.predict.video import predict_video
-from atrc.app.predict.writer import Writer
 from atrc.images import Photo, read_image
+from atrc.network.inference import Inference
 from atrc.training.loading import load
 
 Job = tuple[Input, Photo]
 
 
 def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings) -> bool:
-    """Predict photographs and videos, and tell of those that could not be.
-
-    Args:
-        model: What `atrc.load` takes.
-        images: Files, folders and patterns.
-        out: The folder to write.
-        settings: How.
+    """Predict images and videos, and report failures. The arguments are the options of `atrc predict`.
 
     Returns:
-        Whether all went well.
+        Whether every input succeeded.
 
     Raises:
         UserError: Nothing can be predicted at all, or the disk is full.
     """
     inputs, others = find_inputs(images, out)
-    predictor = Predictor(load(model), settings.device, settings.precision)
+    inference = Inference.parse(settings.window, settings.tta)
+    predictor = Predictor(load(model), settings.device, settings.precision, settings.max_side, inference)
     writer, report = Writer(out, predictor.tasks, settings.keep), Report()
-    with ExitStack() as end:  # even if it is interrupted: first the index, then what is told
-        end.callback(lambda: report.tell(out, describe_others(others), inputs))
+    with ExitStack() as end:  # also if interrupted: first the index, then the summary
+        end.callback(lambda: report.summarise(out, describe(others), inputs))
         end.callback(lambda: report.write(out, model, predictor.tasks, inputs))
         _predict_all(inputs, predictor, writer, report, settings)
     return not report.failed
@@ -48,10 +44,10 @@ def run_predict(model: str, images: Sequence[str], out: Path, settings: Settings
 def _predict_all(
     inputs: Sequence[Input], predictor: Predictor, writer: Writer, report: Report, settings: Settings
 ) -> None:
-    side, size = settings.side_for(predictor.size), settings.batch_on(predictor.device.type)
-    photos = [one for one in inputs if not one.is_video]
+    size = settings.batch_on(predictor.device.type)
+    images = [one for one in inputs if not one.is_video]
     with tqdm(total=len(inputs), desc="predict", unit="file", disable=None) as progress:
-        for batch in batches(photos, side, size, report):
+        for batch in batches(images, predictor.side, size, report):
             _predict(batch, predictor, writer, report)
             progress.update(len(report.done) + len(report.failed) - progress.n)
         for video in [one for one in inputs if one.is_video]:
@@ -60,20 +56,20 @@ def _predict_all(
             progress.update(len(report.done) + len(report.failed) - progress.n)
 
 
-def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -> Iterator[list[Job]]:
-    """Read photographs and put those of one size together; never more than a few batches are in memory.
+def batches(inputs: Sequence[Input], max_side: int | None, size: int, report: Report) -> Iterator[list[Job]]:
+    """Read images and group those of one size; at most a few batches are in memory.
 
     Args:
-        inputs: The photographs.
-        max_side: See `Settings`.
-        size: Photographs of a batch.
-        report: Takes those that cannot be read.
+        inputs: The images.
+        max_side: Side that larger images are shrunk to [px], if any.
+        size: Number of images in a batch.
+        report: Records the images that cannot be read.
     """
     waiting: dict[tuple[int, ...], list[Job]] = {}
     for one in inputs:
         with report.trying(one):
-            photo = read_image(one.path, max_side=max_side)
-            waiting.setdefault(photo.pixels.shape, []).append((one, photo))
+            image = read_image(one.path, max_side=max_side)
+            waiting.setdefault(image.pixels.shape, []).append((one, image))
         fullest = max(waiting, key=lambda shape: len(waiting[shape]), default=())
         if waiting and (len(waiting[fullest]) == size or sum(map(len, waiting.values())) > 4 * size):
             yield waiting.pop(fullest)
@@ -82,14 +78,14 @@ def batches(inputs: Sequence[Input], max_side: int, size: int, report: Report) -
 
 def _predict(batch: Sequence[Job], predictor: Predictor, writer: Writer, report: Report) -> None:
     try:
-        results = predictor([photo.pixels for _, photo in batch])
-    except Exception as error:  # too much memory, most likely: one by one they may fit
+        results = predictor([image.pixels for _, image in batch])
+    except Exception as error:  # out of memory, most likely: single images may fit
         if len(batch) == 1:
             return report.fail(batch[0][0], explain(error))
         for job in batch:
             _predict([job], predictor, writer, report)
         return None
-    for (one, photo), outputs in zip(batch, results, strict=True):
+    for (one, image), outputs in zip(batch, results, strict=True):
         with report.trying(one):
-            writer(one.name, photo.pixels, photo.size, outputs)
-            report.succeed(one, photo.size, photo.note, non_finite(outputs))
+            writer(one.name, image.pixels, image.size, outputs)
+            report.succeed(one, image.size, image.note, non_finite(outputs))

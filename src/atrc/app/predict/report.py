@@ -1,4 +1,4 @@
-"""What became of every input of `atrc predict`: predictions.json, and a few lines for whoever waits."""
+"""The outcome of every input of `atrc predict`: predictions.json, and a summary on standard error."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from atrc.tasks import Task, tasks_to_dicts
 
 
 class Report:
-    """What became of the inputs, in the order of their completion.
+    """The outcome of the inputs, in the order in which they finish.
 
     Attributes:
-        done: Source and name, size [px], and whatever there is to say.
-        failed: Source and reason.
+        done: Source, name, size [px] and notes of the inputs that succeeded.
+        failed: Source and reason of the others.
     """
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Report:
         self.failed: list[dict[str, str]] = []
 
     def succeed(self, one: Input, size: Size, note: str = "", non_finite: Mapping[str, float] | None = None) -> None:
-        """Note an input that is done.
+        """Record an input that is done.
 
         Args:
             one: The input.
             size: Height and width [px].
-            note: What there is to say.
-            non_finite: Tasks with NaN or infinite predictions, and in what share of the pixels.
+            note: A remark about the file.
+            non_finite: The share of pixels with NaN or infinite predictions, by task.
         """
         more: dict[str, Any] = {"note": note} if note else {}
         if non_finite:
@@ -44,12 +44,12 @@ class Report:
         self.done.append({"source": str(one.path), "name": one.name, "size": list(size), **more})
 
     def fail(self, one: Input, reason: str) -> None:
-        """Note an input that cannot be predicted, and why."""
+        """Record an input that cannot be predicted, and why."""
         self.failed.append({"source": str(one.path), "reason": reason.removeprefix(f"{one.path}: ")})
 
     @contextmanager
     def trying(self, one: Input) -> Iterator[None]:
-        """Note it if an input fails, of whatever, and go on; a disk that is full ends all."""
+        """Record any failure of an input and go on; only a full disk ends the command."""
         try:
             yield
         except UserError as error:
@@ -57,55 +57,53 @@ class Report:
         except OSError as error:
             self.fail(one, f"its predictions cannot be written ({error.strerror or error})")
             if is_full(error):
-                raise UserError(
-                    f"{error.filename or 'the disk'}: {error.strerror}; {len(self.done)} files are done"
-                ) from None
-        except Exception as error:  # one odd file is no reason to lose what is known of the others
+                where, count = error.filename or "the disk", len(self.done)
+                raise UserError(f"{where}: {error.strerror}; {count} files are done") from None
+        except Exception as error:  # one odd file must not stop the others
             self.fail(one, explain(error))
 
     def write(self, folder: Path, model: str, tasks: Sequence[Task], inputs: Sequence[Input]) -> None:
-        """Write predictions.json: the tasks, what is done, what failed, and what was not reached.
+        """Write predictions.json: the tasks, and the inputs that are done, failed, or were not reached.
 
         Raises:
             UserError: It cannot be written.
         """
-        described = [_describe(task) for task in tasks]
-        content = {"model": model, "tasks": described, "images": self.done, "failed": self.failed}
-        content["not_reached"] = self._not_reached(inputs)
+        content = {"model": model, "tasks": [_describe(task) for task in tasks], "images": self.done}
+        content |= {"failed": self.failed, "not_reached": self._not_reached(inputs)}
         try:
             write_atomic(folder / INDEX, (json.dumps(content, indent=1) + "\n").encode(errors="surrogateescape"))
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{folder / INDEX}: {reason}; the predictions themselves are kept") from None
 
-    def tell(self, out: Path, others: str, inputs: Sequence[Input]) -> None:
-        """Print what there is to say, failures at the end.
+    def summarise(self, out: Path, skipped: str, inputs: Sequence[Input]) -> None:
+        """Print notes, warnings and a summary; failures come last.
 
         Args:
             out: The folder of the predictions.
-            others: What was passed over.
-            inputs: All that was to be predicted.
+            skipped: Files in the given folders that are not images or videos.
+            inputs: All inputs.
         """
         left = len(self._not_reached(inputs))
         lines = [f"{one['source']}: {one['note']}" for one in self.done if "note" in one]
-        lines += [line for line in (others, self._non_finite()) if line]
-        counted = f"{len(self.done)} done, {len(self.failed)} failed" + (f", {left} not reached" if left else "")
-        lines += [f"{counted}: {out}", *(f"failed: {one['source']}: {one['reason']}" for one in self.failed)]
-        for line in lines:
-            print(line, file=sys.stderr)
+        lines += [f"skipped: {skipped}"] if skipped else []
+        lines += self._non_finite()
+        counts = f"{len(self.done)} done, {len(self.failed)} failed" + (f", {left} not reached" if left else "")
+        lines += [f"{counts}: {out}", *(f"failed: {one['source']}: {one['reason']}" for one in self.failed)]
+        print("\n".join(lines), file=sys.stderr)
 
     def _not_reached(self, inputs: Sequence[Input]) -> list[str]:
         reached = {one["source"] for one in (*self.done, *self.failed)}
         return [str(one.path) for one in inputs if str(one.path) not in reached]
 
-    def _non_finite(self) -> str:
+    def _non_finite(self) -> list[str]:
         broken = [one for one in self.done if "non_finite" in one]
         if not broken:
-            return ""
+            return []
         first = f"{broken[0]['source']} ({', '.join(broken[0]['non_finite'])})"
-        counted = f"{len(broken)} of {len(self.done)} files have predictions that are NaN or infinite"
+        counts = f"{len(broken)} of {len(self.done)} files have predictions that are NaN or infinite"
         cure = "the training has diverged, or the network needs --precision 32"
-        return f"warning: {counted}, first {first}, with their shares in {INDEX}; {cure}"
+        return [f"warning: {counts}, first {first}; {INDEX} has the shares; {cure}"]
 
 
 def is_full(error: OSError) -> bool:
@@ -114,15 +112,14 @@ def is_full(error: OSError) -> bool:
 
 
 def explain(error: Exception) -> str:
-    """Say in a line of what an input failed that nobody foresaw.
+    """Explain an unexpected failure in one line.
 
     >>> explain(RuntimeError("out of memory"))
     'the network failed (out of memory); try a smaller --max-side'
     """
-    reason = first_line(error)
-    if isinstance(error, RuntimeError | MemoryError):  # too much memory, most likely
-        return f"the network failed ({reason}); try a smaller --max-side"
-    return f"{type(error).__name__} ({reason}); a mistake in atrc, please report it"
+    if isinstance(error, RuntimeError | MemoryError):  # out of memory, most likely
+        return f"the network failed ({first_line(error)}); try a smaller --max-side"
+    return f"{type(error).__name__} ({first_line(error)}); a bug in atrc, please report it"
 
 
 def _describe(task: Task) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Videos: a sheet for every frame, as a video again."""
+"""Videos: the sheets of all frames, as a video."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from atrc.app.legends import PAPER
-from atrc.app.predict.files import Size
+from atrc.app.predict.files import Size, Writer
 from atrc.app.predict.inputs import Input
 from atrc.app.predict.predictor import Predictor, decode, non_finite
 from atrc.app.predict.report import Report, is_full
 from atrc.app.predict.settings import Settings
-from atrc.app.predict.sheet import draw_sheet
-from atrc.app.predict.writer import Writer
 from atrc.errors import UserError, needs_extra
 from atrc.files import replacing
 from atrc.images import shrunk
+from atrc.tasks.legends import PAPER
+from atrc.tasks.sheet import draw_sheet
 
 # h w frame
 
-CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that is built in
+CODECS = ("libx264", "libopenh264", "mpeg4")  # the first one that PyAV was built with is used
 
 
 class Frame(NamedTuple):
@@ -36,7 +35,7 @@ class Frame(NamedTuple):
     Attributes:
         number: Its number in the video, from 0.
         size: Its height and width [px].
-        pixels: What the network sees of it.
+        pixels: The network's input.
     """
 
     number: int
@@ -45,28 +44,27 @@ class Frame(NamedTuple):
 
 
 @dataclass
-class Seen:
-    """What the frames of a video were like.
+class Summary:
+    """Sizes and numerical faults of the frames of a video.
 
     Attributes:
-        sizes: How many are of which size, as they come.
-        broken: The sum of their shares of pixels that are NaN or infinite, by task.
+        sizes: Number of frames by size, in the order of the video.
+        non_finite: Sum of the shares of NaN or infinite pixels, by task.
     """
 
     sizes: Counter[Size] = field(default_factory=Counter)
-    broken: dict[str, float] = field(default_factory=dict)
+    non_finite: Counter[str] = field(default_factory=Counter)
 
     def add(self, size: Size, shares: Mapping[str, float]) -> None:
-        """Take note of a frame."""
+        """Count a frame."""
         self.sizes[size] += 1
-        for name, share in shares.items():
-            self.broken[name] = self.broken.get(name, 0.0) + share
+        self.non_finite.update(shares)
 
     def report(self, one: Input, report: Report) -> None:
-        """Note a video that is done, by the size of its first frame."""
+        """Record a video that is done, with the size of its first frame."""
         count = self.sizes.total()
         several = f" of {len(self.sizes)} sizes" if len(self.sizes) > 1 else ""
-        shares = {name: total / count for name, total in self.broken.items()}
+        shares = {name: total / count for name, total in self.non_finite.items()}
         report.succeed(one, next(iter(self.sizes)), f"{count} frames{several}", shares)
 
 
@@ -76,34 +74,34 @@ def predict_video(one: Input, predictor: Predictor, writer: Writer, report: Repo
     Args:
         one: The video.
         predictor: The network.
-        writer: Knows the folder; raw predictions of frames are DIR/frames/TASK/NAME/000000, by the number of the frame.
-        report: Takes the video when it is done.
-        settings: How.
+        writer: Knows the folder; raw predictions of frames are DIR/frames/TASK/NAME/000000, by frame number.
+        report: Records the video when it is done.
+        settings: The options.
 
     Raises:
-        UserError: PyAV is not installed, or the file is no video.
+        UserError: PyAV is not installed, or the file is not a video.
     """
     with needs_extra("video", "predicting a video"):
         import av
     try:
         with av.open(str(one.path)) as container, replacing(writer.folder / f"videos/{one.name}.mp4") as partial:
             if not container.streams.video:
-                raise UserError("there are no pictures in it")
+                raise UserError("it has no video stream")
             stream = container.streams.video[0]
             rate = Fraction(stream.average_rate or stream.guessed_rate or 25) / settings.every
-            frames = _frames(container.decode(stream), settings.every, settings.side_for(predictor.size))
-            seen = Seen()
-            sheets = _sheets(one, frames, predictor, writer, settings, seen)
+            frames = _frames(container.decode(stream), settings.every, predictor.side)
+            summary = Summary()
+            sheets = _sheets(one, frames, predictor, writer, settings, summary)
             with av.open(str(partial), "w", format="mp4") as video:
                 _encode(video, sheets, rate)
-        seen.report(one, report)
+        summary.report(one, report)
     except av.error.FFmpegError as error:
         if isinstance(error, OSError) and is_full(error):
             raise
         raise UserError(f"cannot be read as a video ({error.strerror or error}); convert it to MP4") from None
 
 
-def _frames(decoded: Iterable[Any], every: int, max_side: int) -> Iterator[Frame]:
+def _frames(decoded: Iterable[Any], every: int, max_side: int | None) -> Iterator[Frame]:
     for number, frame in enumerate(decoded):
         if number % every == 0:
             pixels = frame.to_ndarray(format="rgb24")
@@ -116,35 +114,35 @@ def _frames(decoded: Iterable[Any], every: int, max_side: int) -> Iterator[Frame
 
 
 def chunks(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
-    """Yield frames in their order, up to so many at a time that the network sees at one size: it may change midway."""
-    for _, alike in itertools.groupby(frames, key=lambda frame: frame.pixels.shape):
-        while chunk := list(itertools.islice(alike, most)):
+    """Yield consecutive frames of one input size, at most this many at a time; the size may change midway."""
+    for _, same_size in itertools.groupby(frames, key=lambda frame: frame.pixels.shape):
+        while chunk := list(itertools.islice(same_size, most)):
             yield chunk
 
 
 def _sheets(
-    one: Input, frames: Iterator[Frame], predictor: Predictor, writer: Writer, settings: Settings, seen: Seen
+    one: Input, frames: Iterator[Frame], predictor: Predictor, writer: Writer, settings: Settings, summary: Summary
 ) -> Iterator[Image.Image]:
     for chunk in chunks(frames, settings.batch_on(predictor.device.type)):
         results = predictor([frame.pixels for frame in chunk])
         for frame, outputs in zip(chunk, results, strict=True):
-            if settings.frames:
-                writer.write_frame(one.name, frame.number, frame.size, outputs)
-            seen.add(frame.size, non_finite(outputs))
+            if settings.frames:  # in a folder of their own: an image may have the name of a frame
+                writer.write_raw(f"{one.name}/{frame.number:06}", frame.size, outputs, folder="frames")
+            summary.add(frame.size, non_finite(outputs))
             title = f"{one.name}  frame {frame.number}"
             yield draw_sheet(frame.pixels, writer.tasks, decode(writer.tasks, outputs), title)
 
 
 def _encode(video: Any, sheets: Iterator[Image.Image], rate: Fraction) -> None:
-    """Write sheets as frames as large as the first; larger ones are shrunk, smaller ones get a margin."""
+    """Write sheets as frames of the first one's size; larger ones are shrunk, smaller ones get a margin."""
     import av
 
     first = next(sheets, None)
     if first is None:
-        raise UserError("there are no frames in it")
+        raise UserError("it has no frames")
     codec = next(name for name in CODECS if name in av.codecs_available)
     stream = video.add_stream(codec, rate=rate.limit_denominator(60_000))
-    stream.width, stream.height = (side + side % 2 for side in first.size)  # H.264 wants even sides
+    stream.width, stream.height = (side + side % 2 for side in first.size)  # H.264 needs even sides
     stream.pix_fmt = "yuv420p"
     for sheet in itertools.chain([first], sheets):
         sheet.thumbnail((stream.width, stream.height))

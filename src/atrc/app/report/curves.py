@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from atrc.studies.figures.style import new_figure
 from atrc.training.run.folder import read_table
 
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44")
@@ -13,13 +14,9 @@ NOT_TASKS = {"lr", "loss", "temperature", "entropy_weight", "entropy", "fixed"}
 
 
 def plot_curves(runs: Sequence[Path], search: Path) -> str:
-    """Draw the losses of runs, and the entropy, temperature and fixed blocks of a search; return the SVG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (losses, entropy) = plt.subplots(1, 2, figsize=(11, 3.4), layout="constrained")
+    """Draw the losses of runs, and the entropy, temperature and fixed blocks of a search, as SVG."""
+    figure = new_figure(11.0, 3.4)
+    losses, entropy = figure.subplots(1, 2)
     for run, colour in zip(runs, COLOURS, strict=False):
         steps, columns = _columns(run / "train.csv")
         losses.plot(steps, _relative(columns), color=colour, label=run.name)
@@ -39,12 +36,11 @@ def plot_curves(runs: Sequence[Path], search: Path) -> str:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg")
-    plt.close(figure)
-    return buffer.getvalue().partition("<svg")[1] + buffer.getvalue().partition("<svg")[2]
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
 def _relative(columns: dict[str, list[float]]) -> list[float]:
-    """Average the task losses, each relative to its first value."""
+    """Return the mean of the task losses, each divided by its first value."""
     names = [name for name in columns if name not in NOT_TASKS and "/" not in name]
     rows = zip(*(columns[name] for name in names), strict=True)
     return [sum(v / columns[n][0] for n, v in zip(names, row, strict=True)) / len(names) for row in rows]

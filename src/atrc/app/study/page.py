@@ -1,4 +1,4 @@
-"""The page of a study's report: what it says, once, for Markdown and HTML alike."""
+"""The content of a study's report, for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Block:
 
     Attributes:
         kind: "title", "heading", "text", "list", "table" or "figure".
-        text: The words; a figure's caption.
-        lines: Of a list its items; of a table its rows, of (text, kind), the kind being "", "best" or "paper".
-        heads: The first rows of a table.
-        markdown: A table in Markdown.
-        name: Of a figure's files.
+        text: The text, or the caption of a figure.
+        lines: The items of a list, or the rows of a table: (text, kind) with kind "", "best" or "paper".
+        heads: The head rows of a table.
+        markdown: The table in Markdown.
+        name: The name of a figure's files.
     """
 
     kind: str
@@ -35,22 +35,26 @@ class Block:
 
 
 LEGEND = (
-    "Mean ± sample standard deviation over n seeds, - where there is only one; best means are bold. Δm is the mean "
-    "gain per task over the single-task networks of this study, those of the same seed; its deviation is that of the "
+    "Mean ± sample standard deviation over n seeds, - if there is only one; the best means are bold. Δm is the mean "
+    "gain per task over the single-task networks of this study with the same seed; its deviation is that of the "
     "seeds' own Δm. Parameters and multiply-adds (convolutions, matrix products, attention; one image) are counted "
-    "from the checkpoints, single-task networks added up. Training and search are wall time, on whatever it ran on."
+    "from the checkpoints; single-task networks are added up. Training and search are wall time on the machines used."
+)
+CONTROL = (
+    " Columns vs control are differences to {} within seeds: mean ± half the 95 % confidence interval (Student's t)."
 )
 
 
 def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
-    """Return what a report's page says."""
+    """Return the blocks of a report."""
+    legend = LEGEND + (CONTROL.format(report.study.control) if report.study.control else "")
     blocks = [Block("title", report.study.title)]
     blocks += [Block("text", f"{report.done} of {len(report.cells)} cells are done.")]
     if report.warnings:
         blocks += [Block("heading", "Warnings"), Block("list", lines=report.warnings)]
-    blocks += [Block("heading", "Results"), _results(table), Block("text", LEGEND), *_measured(report)]
+    blocks += [Block("heading", "Results"), _results(table), Block("text", legend), *_measured(report)]
     if report.contrasts:
-        head = "Difference in Δm [%] between a search and its controls, paired by seed:"
+        head = "Difference in Δm [%] between searches and their controls within seeds, ± half the 95 % interval:"
         blocks += [Block("text", head), Block("list", lines=list(map(str, report.contrasts)))]
     blocks += [Block("figure", picture.caption, name=picture.name) for picture in drawn if picture.row is None]
     for name, searches in report.searches.items():
@@ -72,7 +76,7 @@ def _results(table: Table) -> Block:
 
 
 def _measured(report: Report) -> list[Block]:
-    """Say how the numbers were measured."""
+    """Describe how the numbers were measured."""
     if (protocol := report.protocol) is None:
         return []
     size, crop = ("x".join(map(str, protocol[key])) for key in ("image", "crop"))
@@ -89,16 +93,16 @@ def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture])
     genotypes = [search.genotype for search in searches if search.genotype]
     if len(genotypes) > 1:
         chance = chance_agreement(genotypes[0].targets)
-        told = f"Two searches agree on {100 * mean_agreement(genotypes):.1f} % of the blocks; by chance it would be "
-        blocks.append(Block("text", f"{told}{100 * chance:.1f} %."))
+        agreed = f"Two searches agree on {100 * mean_agreement(genotypes):.1f} % of the blocks"
+        blocks.append(Block("text", f"{agreed}; by chance they would agree on {100 * chance:.1f} %."))
     if genotypes:
-        text = "What every seed chose, and by which logged step the block was fixed; - if it never was:"
+        text = "The choice of every seed, and the logged step by which the block was fixed; - if it never was:"
         blocks += [Block("text", text), _choices([search for search in searches if search.genotype])]
     return blocks + [Block("figure", picture.caption, name=picture.name) for picture in figures]
 
 
 def _choices(searches: Sequence[Search]) -> Block:
-    """Lay out what every seed chose for every block."""
+    """Tabulate the choice of every seed for every block."""
     heads = ["target ← source", *(f"seed {search.seed}" for search in searches)]
     fixed = [search.fixed_by() for search in searches]
     grid = []
@@ -112,7 +116,7 @@ def _choices(searches: Sequence[Search]) -> Block:
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
-    """Write a page in Markdown; figures are files beside it."""
+    """Write a page in Markdown; figures are files next to it."""
     return "\n".join(_markdown(block) for block in blocks)
 
 

@@ -26,10 +26,10 @@ from atrc.studies.tables.table import to_markdown as table_to_markdown
 
 
 def report_study(folder: str, out: str | None) -> dict[str, Any]:
-    """Print and write the report of a study as far as it is; return its numbers as plain values.
+    """Print and write the report of a study so far; return its numbers as plain values.
 
     Raises:
-        UserError: Not the folder of a study, or the report cannot be written.
+        UserError: It is not the folder of a study, or the report cannot be written.
     """
     study, cells = read_study(Path(folder))
     target = Path(out) if out else Path(folder) / "report"
@@ -46,16 +46,16 @@ def report_study(folder: str, out: str | None) -> dict[str, Any]:
 
 
 def write_report(report: Report, out: Path) -> dict[str, Any]:
-    """Write every file of a report into a folder; return what is in report.json."""
+    """Write every file of a report into a folder; return the content of report.json."""
     drawn, skipped = _draw(report, out)
     content = report.to_dict() | {"figures": [picture.name for picture in drawn], "skipped": skipped}
-    table = main_table(report.measurements, report.costs)
+    table = main_table(report.measurements)
     blocks = page_blocks(report, table, drawn, skipped)
     files = {
         "table.md": table_to_markdown(table),
         "table.tex": to_latex(table),
-        "table.csv": to_csv(wide_records(report.measurements, report.costs)),
-        "values.csv": to_csv(long_records(report.measurements, report.costs)),
+        "table.csv": to_csv(wide_records(report.measurements)),
+        "values.csv": to_csv(long_records(report.measurements)),
         "report.json": json.dumps(content, indent=2, ensure_ascii=False) + "\n",
         "report.md": to_markdown(blocks),
         "report.html": to_html(report.study.title, blocks, out),
@@ -66,7 +66,7 @@ def write_report(report: Report, out: Path) -> dict[str, Any]:
 
 
 def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
-    """Return the page as one HTML file, the figures inside."""
+    """Return the page as one HTML file with the figures inside."""
 
     def embed(name: str) -> str:
         return base64.b64encode((figures / f"{name}.svg").read_bytes()).decode()
@@ -76,9 +76,9 @@ def to_html(title: str, blocks: Sequence[Block], figures: Path) -> str:
 
 
 def print_report(report: Report, skipped: dict[str, str]) -> None:
-    """Print the table; what is missing, and warnings, on standard error."""
+    """Print the table, and missing parts and warnings on standard error."""
     print(f"{report.study.title}: {report.done} of {len(report.cells)} cells are done")
-    print_grid(to_text(main_table(report.measurements, report.costs)))
+    print_grid(to_text(main_table(report.measurements)))
     for contrast in report.contrasts:
         print(f"Δm [%] of {contrast}")
     sys.stdout.flush()
@@ -91,10 +91,10 @@ def print_report(report: Report, skipped: dict[str, str]) -> None:
 
 
 def _draw(report: Report, out: Path) -> tuple[list[Picture], dict[str, str]]:
-    """Write the figures; return those that there are, and why others are not."""
+    """Write the figures; return those that were drawn, and why the others were not."""
     drawn, skipped = [], {}
     for picture in pictures(report):
-        if picture.draw is None:
+        if picture.missing:
             skipped[picture.name] = picture.missing
         else:
             write_figure(picture.draw, out, picture.name)

@@ -102,12 +102,12 @@ def _draw_source(
 
 
 def overlay(weights: Float[np.ndarray, "y x"], photo: Picture) -> Picture:
-    """Lay a map, from its least to its greatest value, over the grey image."""
+    """Lay a map over the grey image; the colours span its values, and at least what every pixel gets of an even map."""
     from matplotlib import colormaps
 
     smooth = F.interpolate(torch.from_numpy(weights)[None, None], photo.shape[:2], mode="bilinear")[0, 0].numpy()
     low, high = float(weights.min()), float(weights.max())
-    share = np.clip((smooth - low) / max(high - low, 1e-30), 0, 1)
+    share = np.clip((smooth - low) / max(high - low, 1 / weights.size), 0, 1)
     grey = np.repeat(photo.mean(2, keepdims=True), 3, 2) / 255
     mixed = OPACITY * colormaps[COLOURS](share)[..., :3] + (1 - OPACITY) * grey
     return (255 * mixed).round().astype(np.uint8)

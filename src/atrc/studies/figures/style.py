@@ -1,25 +1,30 @@
-"""The look of the figures: one column of a printed page, colours for the colour-blind, the same file every time."""
+"""The style of the figures: sized for a printed page, colours for the colour-blind, the same file every time."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from atrc.files import replacing
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 COLUMN = 3.4  # width of a figure [in]
 PAGE = 7.0  # width of one across both columns [in]
 
-# Of all else; Okabe and Ito.
-ORANGE, SKY, GREEN, BLUE, VERMILION = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00"
-GREY = "#777777"
+# Of all but contexts; Okabe and Ito.
+ORANGE, BLUE, VERMILION, GREY = "#e69f00", "#0072b2", "#d55e00", "#777777"
+# Of the first seeds, everywhere; further ones repeat them.
+MARKERS = ("o", "s", "^", "D", "v")
+DASHES = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
 
 STYLE: dict[str, Any] = {
     "font.size": 7,
@@ -50,7 +55,7 @@ def styled() -> AbstractContextManager[None]:
     """Draw and write in the style of the figures."""
     from matplotlib import rc_context, rcParamsDefault
 
-    # Whatever the reader's own matplotlibrc says; a backend is not ours to choose.
+    # Whatever the reader's own matplotlibrc says, except for the backend.
     plain = {key: value for key, value in rcParamsDefault.items() if not key.startswith(("backend", "interactive"))}
     values: dict[Any, Any] = {**plain, **STYLE}
     return rc_context(values)
@@ -76,6 +81,28 @@ def write_figure(draw: Callable[[], Figure], out: Path, name: str) -> list[Path]
     return files
 
 
+def seed_marker(place: int) -> dict[str, Any]:
+    """Return how the value of a study's seed is plotted, by its place among the seeds."""
+    marker = MARKERS[place % len(MARKERS)]
+    return {"linestyle": "", "marker": marker, "color": "white", "markeredgecolor": "black", "markersize": 2.6,
+            "markeredgewidth": 0.5}  # fmt: skip
+
+
+def seed_legend(seeds: Sequence[int], colour: str | None = None) -> list[Line2D]:
+    """Return the legend of the seeds: their markers, or their lines if a colour is given."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], label=f"seed {seed}", **(seed_line(i) | {"color": colour} if colour else seed_marker(i)))
+        for i, seed in enumerate(seeds)
+    ]
+
+
+def seed_line(place: int) -> dict[str, Any]:
+    """Return how the trace of a study's seed is drawn, by its place among the seeds."""
+    return {"linestyle": DASHES[place % len(DASHES)], "linewidth": 0.8}
+
+
 def fold(name: str, width: int) -> str:
     """Break a name into lines of so many letters at most, for where there is no more room.
 
@@ -89,6 +116,18 @@ def plain_axes(axes: Axes) -> None:
     """Leave out an axes' frame and the marks of its ticks."""
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
+
+
+def block_axes(axes: Axes, targets: Sequence[str], sources: Sequence[str]) -> None:
+    """Name the rows and columns of a map of targets over sources, and separate its blocks."""
+    axes.set(xlabel="source", ylabel="target")
+    axes.set_xticks(range(len(sources)), [source.replace("_", "\n") for source in sources])
+    axes.set_yticks(range(len(targets)), targets)
+    axes.set_xticks(np.arange(len(sources) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(targets) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    plain_axes(axes)
 
 
 def ink(colour: str | tuple[float, float, float, float]) -> str:

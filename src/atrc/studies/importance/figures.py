@@ -1,4 +1,4 @@
-"""Figure 6 of the paper, and importance against reliability. Matplotlib is imported where it draws: it is slow."""
+"""Figure 6 of the paper, and importance next to reliability. Matplotlib is imported where it draws: it is slow."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 
 from atrc.contexts import CONTEXTS, get_context
-from atrc.studies.figures.style import BLUE, COLUMN, GREY, fold, ink, new_figure, plain_axes
-from atrc.studies.importance.runs import RowImportance
-from atrc.studies.importance.scores import Pair
+from atrc.studies.figures.style import BLUE, COLUMN, GREY, block_axes, fold, ink, new_figure
+from atrc.studies.importance.scores import Pair, RowImportance
+from atrc.studies.measured import Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
-LEAST = 0.01  # importance that may be darkest, the least that is printed [%]
+RANGE = 1.0  # the scale ends here at least: drops of a few hundredths stay pale [%]
 DARKEST = 0.9  # the colour map's end is almost black
 CELL = 0.47  # width of a block, for the name and the count of its context [in]
-LABELLED = 0.12  # blocks of less than this share of the greatest importance crowd near 0
-MARKER = 3  # half of a block's marker [px]
-LOWER = 1.5  # a name this many lines below its block would be taken for another's
-
-# p blocks
 
 
 def draw_importance(row: RowImportance) -> Figure:
@@ -39,18 +32,15 @@ def draw_importance(row: RowImportance) -> Figure:
 
     table = row.table
     targets, sources = (list(dict.fromkeys(pair[i] for pair in table)) for i in (0, 1))
-    means = np.array([[table[target, source][0] for source in sources] for target in targets])
+    means = np.array([[table[target, source].mean for source in sources] for target in targets])
     colours = ListedColormap(colormaps["Blues"](np.linspace(0, DARKEST, 256)))
     figure = new_figure(COLUMN + CELL * max(len(sources) - 4, 0), 0.75 + 0.5 * len(targets))
     axes = figure.add_subplot()
-    image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), LEAST), aspect="auto")
+    image = axes.imshow(means, cmap=colours, vmin=0, vmax=max(means.max(), RANGE), aspect="auto")
     for y, target in enumerate(targets):
         for x, source in enumerate(sources):
             _write_cell(axes, x, y, row, (target, source), ink(tuple(colours(image.norm(means[y, x])))))
-    axes.set(xlabel="source", ylabel="target")
-    axes.set_xticks(range(len(sources)), [source.replace("_", "\n") for source in sources])
-    axes.set_yticks(range(len(targets)), targets)
-    plain_axes(axes)
+    block_axes(axes, targets, sources)
     relative = "Δm" if row.baselines else "Δm (against the network itself)"
     bar = figure.colorbar(image, ax=axes, pad=0.02, label=f"drop in {relative} [%]")
     bar.outline.set_visible(False)
@@ -63,11 +53,18 @@ def _write_cell(axes: Axes, x: int, y: int, row: RowImportance, pair: Pair, colo
     if set(contexts) == {"none"}:
         axes.text(x, y, "none", color=GREY, ha="center", va="center", style="italic")
         return
-    mean, std = row.table[pair]
-    number = f"{round(mean, 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
-    axes.text(x, y - 0.24, number, color=colour, ha="center", va="center", size=8)
-    axes.text(x, y + 0.04, f"± {std:.2f}", color=colour, ha="center", va="center", size=6)
-    axes.text(x, y + 0.3, describe_contexts(contexts), color=colour, ha="center", va="center", size=5.5)
+    number, spread = describe_drop(row.table[pair]).replace("-", "\N{MINUS SIGN}").split(" ", 1)
+    for place, text, size in ((-0.24, number, 8), (0.04, spread, 6), (0.3, describe_contexts(contexts), 6)):
+        axes.text(x, y + place, text, color=colour, ha="center", va="center", size=size)
+
+
+def describe_drop(drop: Spread) -> str:
+    """Print a drop with its deviation.
+
+    >>> describe_drop(Spread(-0.001, 0.25, 3))
+    '0.00 ± 0.25'
+    """
+    return f"{round(drop.mean, 2) + 0:.2f} ± {drop.std:.2f}"  # + 0: no -0.00
 
 
 def describe_contexts(contexts: Sequence[str]) -> str:
@@ -84,7 +81,7 @@ def describe_contexts(contexts: Sequence[str]) -> str:
 
 
 def _spread_of(row: RowImportance) -> str:
-    """Say what the means and deviations are of."""
+    """Say what the means and deviations are over."""
     permutations = max((len(values) for run in row.runs for values in run.permuted.values()), default=0)
     if len(row.runs) > 1:
         return f"{len(row.runs)} runs (±), {permutations} permutations each"
@@ -92,60 +89,28 @@ def _spread_of(row: RowImportance) -> str:
 
 
 def draw_reliability(row: RowImportance) -> Figure:
-    """Draw the importance of every block over the agreement of searches about it.
+    """Draw the importance of every block, largest first, next to the agreement of searches about it.
 
     Source: Sec. 4.4.
     """
     table, agreement = row.table, row.agreement or {}
-    figure = new_figure(COLUMN, 2.7)
-    axes = figure.add_subplot()
-    points = np.array([(100 * agreement[pair], table[pair][0]) for pair in table])
-    spreads = np.array([(0.0, table[pair][1]) for pair in table])
-    axes.vlines(points[:, 0], points[:, 1] - spreads[:, 1], points[:, 1] + spreads[:, 1], color="0.6", linewidth=0.6)
-    own = np.array([target == source for target, source in table])
-    axes.plot(*points[~own].T, "o", color="white", markeredgecolor=BLUE, markersize=4, label="from another task")
-    axes.plot(*points[own].T, "s", color=BLUE, markersize=4, label="self-attention")
-    axes.axhline(0, color="0.7", linewidth=0.6, zorder=0)
-    axes.set(xlim=(-8, 108), xlabel=f"searches ({row.searches}) that agree about the context [% of pairs]")
-    axes.set_ylabel("importance: drop in Δm [%]")
+    pairs = sorted(table, key=lambda pair: -table[pair].mean)
+    figure = new_figure(COLUMN, 0.75 + 0.135 * len(pairs))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.5, 1))
+    for y, pair in enumerate(pairs):
+        own = pair[0] == pair[1]
+        left.errorbar(table[pair].mean, y, xerr=table[pair].std, fmt="s" if own else "o", markersize=3, linewidth=0.7,
+                      color=BLUE if own else "white", ecolor="0.6", markeredgecolor=BLUE)  # fmt: skip
+        right.barh(y, 100 * agreement[pair], 0.6, color="0.75")
+    left.axvline(0, color="0.7", linewidth=0.6, zorder=0)
+    left.set_yticks(range(len(pairs)), [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in pairs])
+    left.set(ylim=(len(pairs) - 0.4, -0.6), xlabel="drop in Δm [%]")
+    left.set_xlim(right=max(RANGE, left.get_xlim()[1]))
+    right.set(xlim=(0, 100), xlabel=f"agreement, {row.searches} searches [%]")
+    for axes in (left, right):
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
     r = row.correlation
     found = "no correlation, one does not vary" if r is None else f"r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
-    axes.set_title(fold(f"{row.name}: {found}, {len(table)} blocks", 52), loc="left")
-    figure.legend(loc="outside lower center", ncols=2)
-    axes.margins(y=0.12)
-    figure.draw_without_rendering()  # fixes the size that labels are placed by
-    names = [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in table]
-    _label(axes, points, spreads[:, 1], names)
+    figure.suptitle(fold(f"{row.name}: {found}, {len(table)} blocks (squares: self-attention)", 60), fontsize=7)
     return figure
-
-
-def _label(
-    axes: Axes, points: Float[np.ndarray, "p 2"], spreads: Float[np.ndarray, " p"], names: Sequence[str]
-) -> None:
-    """Write names beside the blocks that matter more than they vary, below other names, where they cover no block."""
-    boxes: list[Bbox] = []
-    bars = [_bar(axes, x, y, spread) for (x, y), spread in zip(points, spreads, strict=True)]
-    for i in np.argsort(-points[:, 1]):
-        x, y = points[i]
-        if y <= max(spreads[i], LABELLED * points[:, 1].max()):
-            continue
-        side, align = (6, "left") if x <= 50 else (-6, "right")
-        label = axes.annotate(
-            names[i], (x, y), (side, 0), textcoords="offset points", ha=align, va="center", color=GREY
-        )
-        label.set_in_layout(False)  # or the axes would give way, and the blocks move
-        place = box = label.get_window_extent()
-        while covered := [other for other in boxes if box.overlaps(other)]:
-            box = box.translated(0, min(other.y0 for other in covered) - box.y1 - 1)
-        if place.y0 - box.y0 > LOWER * place.height or box.count_overlaps(bars):
-            label.remove()
-            continue
-        label.xyann = (side, (box.y0 - place.y0) * 72 / axes.figure.dpi)
-        boxes.append(box)
-
-
-def _bar(axes: Axes, x: float, y: float, spread: float) -> Bbox:
-    """Return where a block is drawn: its marker and error bar, in pixels."""
-    from matplotlib.transforms import Bbox
-
-    return Bbox(axes.transData.transform([(x, y - spread), (x, y + spread)])).padded(MARKER)

@@ -1,4 +1,4 @@
-"""Source-task importance of runs and of whole studies; what a run's folder holds is not measured again."""
+"""Source-task importance of runs and of whole studies. A run's folder keeps what was measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atrc.files import write_atomic
 from atrc.genotype import Genotype, block_agreement
 from atrc.studies.cells import Cell
 from atrc.studies.importance.permutation import measure_importance
-from atrc.studies.importance.scores import Importance, Pair, average, correlation
+from atrc.studies.importance.scores import Importance, RowImportance
 from atrc.studies.measured import measure
 from atrc.studies.plan import read_study
 from atrc.training.evaluation.evaluate import Result
@@ -111,73 +111,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@dataclass(frozen=True)
-class RowImportance:
-    """The importance of blocks in a row of a study, or in some runs that are like one.
-
-    Attributes:
-        name: The row's.
-        seeds: Of its runs.
-        runs: Their importance.
-        baselines: The single-task results that each run's Delta_m is against; None for its own results.
-        agreement: Over the row's searches, the share of pairs of runs that chose the same context, of every block;
-            None with fewer than two searches.
-        searches: How many these are.
-    """
-
-    name: str
-    seeds: list[int]
-    runs: list[Importance]
-    baselines: list[dict[str, float]] | None = None
-    agreement: dict[Pair, float] | None = None
-    searches: int = 0
-
-    @property
-    def table(self) -> dict[Pair, tuple[float, float]]:
-        """Mean and standard deviation of the drop in Delta_m [%] of every block, by (target, source)."""
-        return average(self.runs, self.baselines)
-
-    @property
-    def correlation(self) -> float | None:
-        """Pearson's, over the blocks, of importance and agreement; None where one is not known or does not vary.
-
-        Source: Sec. 4.4.
-        """
-        if self.agreement is None:
-            return None
-        return correlation({pair: mean for pair, (mean, _) in self.table.items()}, self.agreement)
-
-    def contexts(self, pair: Pair) -> list[str]:
-        """Return the contexts of a block in the runs."""
-        return [run.contexts[pair] for run in self.runs]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        blocks = [
-            {"target": target, "source": source, "mean": mean, "std": std, "contexts": self.contexts((target, source))}
-            | ({} if self.agreement is None else {"agreement": self.agreement[target, source]})
-            for (target, source), (mean, std) in self.table.items()
-        ]
-        return {
-            "name": self.name,
-            "seeds": self.seeds,
-            "relative_to": "own results" if self.baselines is None else "single-task results",
-            "blocks": blocks,
-            "searches": self.searches,
-            "correlation": self.correlation,
-        }
-
-
 def measure_study(
-    folder: Path, settings: Settings, rows: Sequence[str] | None = None, told: Callable[[str], Any] = print
+    folder: Path, settings: Settings, rows: Sequence[str] | None = None, tell: Callable[[str], object] = print
 ) -> list[RowImportance]:
-    """Measure every finished run of a study whose network is ATRC; what is measured already is read.
+    """Measure every finished run of a study whose network is ATRC, or read what was measured before.
 
     Args:
         folder: The study's folder.
         settings: How to measure.
         rows: Only these rows; all by default.
-        told: Is told which run is next, and what cannot be compared.
+        tell: Called with the name of every run, and with what cannot be compared.
 
     Raises:
         UserError: Not a study's folder, an unknown row, or nothing that is finished.
@@ -192,7 +135,7 @@ def measure_study(
     for name in rows or names:
         own = [cell for cell in cells if cell.row == name and _has_blocks(cell)]
         if done := [cell for cell in own if cell.state == "done"]:
-            found.append(_measure_row(own, done, settings, singles.results if singles else {}, told))
+            found.append(_measure_row(own, done, settings, singles.results if singles else {}, tell))
     if not found:
         raise UserError(f"{folder}: no finished run of a network with ATRC; `atrc study` trains some")
     return found
@@ -203,18 +146,20 @@ def _measure_row(
     done: Sequence[Cell],
     settings: Settings,
     singles: Mapping[int, Mapping[str, Result]],
-    told: Callable[[str], Any],
+    tell: Callable[[str], object],
 ) -> RowImportance:
     runs = []
     for cell in done:
-        told(str(cell))
+        tell(str(cell))
         runs.append(measure_run(cell.run.path, settings).importance)
     bases = [{task: result.value for task, result in singles.get(cell.seed, {}).items()} for cell in done]
     paired = all(run.results.keys() <= base.keys() for run, base in zip(runs, bases, strict=True))
     if not paired:
-        told(f"{done[0].row}: not every seed has single-task results; drops are relative to the runs' own results")
-    genotypes = [genotype for cell in cells for genotype in _searched(cell)]
-    agreement = _by_pair(block_agreement(genotypes)) if len(genotypes) > 1 else None
+        tell(f"{done[0].row}: not every seed has single-task results; drops are relative to the runs' own results")
+    searches = [cell.stage_folder(stage) for cell in cells for stage in cell.stages if stage.name == "search_contexts"]
+    genotypes = [Genotype.load(folder.genotype) for folder in searches if folder.results.exists()]
+    nested = block_agreement(genotypes) if len(genotypes) > 1 else {}
+    agreement = {(target, source): share for target, own in nested.items() for source, share in own.items()} or None
     seeds = [cell.seed for cell in done]
     return RowImportance(done[0].row, seeds, runs, bases if paired else None, agreement, len(genotypes))
 
@@ -222,13 +167,3 @@ def _measure_row(
 def _has_blocks(cell: Cell) -> bool:
     network = cell.stages[-1].recipe.network
     return cell.task is None and network.distillation.startswith("atrc") and network.distil_at == "finest"
-
-
-def _searched(cell: Cell) -> list[Genotype]:
-    """Return what the cell's finished searches of contexts found."""
-    folders = [cell.stage_folder(stage) for stage in cell.stages if stage.name == "search_contexts"]
-    return [Genotype.load(folder.genotype) for folder in folders if folder.results.exists()]
-
-
-def _by_pair(nested: dict[str, dict[str, float]]) -> dict[Pair, float]:
-    return {(target, source): value for target, row in nested.items() for source, value in row.items()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from atrc.errors import UserError
 from atrc.metrics.functional import delta_m
+from atrc.studies.measured import Spread
 from atrc.training.evaluation.evaluate import Result, results_to_dict
 
 Pair = tuple[str, str]  # target, source
@@ -28,6 +30,11 @@ class Importance:
     results: dict[str, Result]
     permuted: dict[Pair, list[float]]
 
+    @property
+    def own(self) -> dict[str, float]:
+        """The network's own results, by task."""
+        return {task: result.value for task, result in self.results.items()}
+
     def drops(self, baseline: Mapping[str, float] | None = None) -> dict[Pair, list[float]]:
         """Return the drop in Delta_m [%] of every permutation of every block; 0 where there is no block.
 
@@ -37,7 +44,7 @@ class Importance:
         Raises:
             UserError: A task has no result, or the baseline lacks it.
         """
-        own = {task: result.value for task, result in self.results.items()}
+        own = self.own
         higher = {task: result.higher_is_better for task, result in self.results.items()}
         whole = delta_m(own, baseline or own, higher)
         drops: dict[Pair, list[float]] = {}
@@ -65,34 +72,75 @@ class Importance:
         )
 
 
-def mean_and_deviation(drops: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Return the mean drop over runs, and its standard deviation: over runs, or of one run over its permutations.
+@dataclass(frozen=True)
+class RowImportance:
+    """The importance of blocks in a row of a study, or in some runs.
 
-    >>> mean_and_deviation([[1.0, 3.0], [4.0, 6.0]])  # runs of 2 and 5
-    (3.5, 2.1213203435596424)
+    Attributes:
+        name: Of the row.
+        seeds: Of its runs.
+        runs: Their importance.
+        baselines: The single-task results that the Delta_m of every run is against; its own results if None.
+        agreement: The share of pairs of searches that chose the same context, of every block; None with fewer than two
+            searches.
+        searches: Their number.
     """
-    values = [statistics.fmean(run) for run in drops] if len(drops) > 1 else drops[0]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
+    name: str
+    seeds: list[int]
+    runs: list[Importance]
+    baselines: list[dict[str, float]] | None = None
+    agreement: dict[Pair, float] | None = None
+    searches: int = 0
 
-def average(
-    runs: Sequence[Importance], baselines: Sequence[Mapping[str, float]] | None = None
-) -> dict[Pair, tuple[float, float]]:
-    """Return the mean drop in Delta_m [%] of every block over runs, and its standard deviation.
+    @cached_property
+    def table(self) -> dict[Pair, Spread]:
+        """The drop in Delta_m [%] of every block: over the means of runs, or over the permutations of a single run.
 
-    Args:
-        runs: Of the same tasks.
-        baselines: Of every run, what Delta_m is against; each run's own results if not given.
-
-    Raises:
-        UserError: Runs of different tasks.
-    """
-    for other in runs[1:]:
-        if other.contexts.keys() != runs[0].contexts.keys():
+        Raises:
+            UserError: The runs have different tasks.
+        """
+        contexts = self.runs[0].contexts
+        if any(other.contexts.keys() != contexts.keys() for other in self.runs):
             raise UserError("importance is averaged over runs of the same tasks; these differ in theirs")
-    bases: Sequence[Mapping[str, float] | None] = [None] * len(runs) if baselines is None else baselines
-    drops = [run.drops(base) for run, base in zip(runs, bases, strict=True)]
-    return {pair: mean_and_deviation([run[pair] for run in drops]) for pair in runs[0].contexts}
+        bases = self.baselines or [run.own for run in self.runs]
+        drops = [run.drops(base) for run, base in zip(self.runs, bases, strict=True)]
+        found = {}
+        for pair in contexts:
+            values = [statistics.fmean(run[pair]) for run in drops] if len(drops) > 1 else drops[0][pair]
+            std = statistics.stdev(values) if len(values) > 1 else 0.0
+            found[pair] = Spread(statistics.fmean(values), std, len(values))
+        return found
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's correlation of importance and agreement over the blocks; None if unknown, or if one does not vary.
+
+        Source: Sec. 4.4.
+        """
+        if self.agreement is None:
+            return None
+        return correlation({pair: drop.mean for pair, drop in self.table.items()}, self.agreement)
+
+    def contexts(self, pair: Pair) -> list[str]:
+        """Return the contexts of a block in the runs."""
+        return [run.contexts[pair] for run in self.runs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        blocks = [
+            {"target": pair[0], "source": pair[1], "mean": drop.mean, "std": drop.std, "contexts": self.contexts(pair)}
+            | ({} if self.agreement is None else {"agreement": self.agreement[pair]})
+            for pair, drop in self.table.items()
+        ]
+        return {
+            "name": self.name,
+            "seeds": self.seeds,
+            "relative_to": "own results" if self.baselines is None else "single-task results",
+            "blocks": blocks,
+            "searches": self.searches,
+            "correlation": self.correlation,
+        }
 
 
 def correlation(one: Mapping[Pair, float], other: Mapping[Pair, float]) -> float | None:

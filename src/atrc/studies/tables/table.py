@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from atrc.studies.costs import Costs
-from atrc.studies.measured import Column, Measured, Measurements, Spread
+from atrc.studies.measured import COSTS, DELTA_M, TIMES, Measured, Measurements, Quantity, Spread
 
 
 @dataclass(frozen=True)
@@ -18,23 +17,23 @@ class Entry:
 
     Attributes:
         mean: The number; empty if there is none.
-        std: Its standard deviation; "-" of a single value, empty where none is shown.
-        n: How many values it is of, where that is not what the row says.
+        spread: Its deviation or interval; "-" for a single value, empty where none is shown.
+        n: Its number of values, if the row states another.
         best: Whether it is the best of its column.
     """
 
     mean: str = ""
-    std: str = ""
+    spread: str = ""
     n: str = ""
     best: bool = False
 
     def __str__(self) -> str:
-        return (f"{self.mean} ± {self.std}" if self.std else self.mean) + (f" (n={self.n})" if self.n else "")
+        return (f"{self.mean} ± {self.spread}" if self.spread else self.mean) + (f" (n={self.n})" if self.n else "")
 
 
 @dataclass(frozen=True)
 class Head:
-    """A column's head: what it is, with its unit, and whether more or less is better."""
+    """The head of a column: its name, unit, and whether higher is better."""
 
     name: str
     unit: str = ""
@@ -58,47 +57,53 @@ class Table:
     lines: list[Line]
 
 
-def main_table(measurements: Measurements, costs: Mapping[str, Costs]) -> Table:
-    """Lay out the results: metrics, Delta_m, parameters, multiply-adds and time, the paper's numbers below ours."""
-    columns, rows = measurements.columns, measurements.rows
-    searched = any(row.search_seconds for row in rows)
-    heads = [Head(c.task, f"{c.metric} [{c.unit}]", c.higher_is_better) for c in columns]
-    heads += [Head("Δm", "[%]", True), Head("params", "[M]"), Head("MAdds", "[G]"), Head("training", "[s]")]
-    heads += [Head("search", "[s]")] if searched else []
+def main_table(measurements: Measurements) -> Table:
+    """Lay out metrics, Delta_m, differences to the control, costs and times, with the paper's numbers below ours."""
+    metrics = [*measurements.columns, DELTA_M]
+    heads = [Head(_name(q), f"{q.metric} [{q.unit}]".strip(), q.higher_is_better) for q in metrics]
+    if measurements.control:
+        heads += [Head(f"{_name(q)} vs control", f"[{q.unit}]", q.higher_is_better) for q in metrics]
+    heads += [Head("params", "[M]"), Head("MAdds", "[G]"), Head("training", "[s]")]
+    heads += [Head("search", "[s]")] if any(row.of("search_seconds") for row in measurements.rows) else []
+    heads += [Head("n")]
     lines = []
-    for row in rows:
-        lines.append(Line(row.name, [*_entries(row, measurements, costs[row.name], searched), Entry(str(_seeds(row)))]))
-        if row.row.paper:
-            theirs = _paper(row.row.paper, columns)
-            lines.append(Line("paper", theirs + [Entry()] * (len(heads) + 1 - len(theirs)), paper=True))
-    table = Table([*heads, Head("n")], lines)
-    return _with_best(table, [c.higher_is_better for c in columns] + [True])
+    for row in measurements.rows:
+        lines.append(Line(row.name, _entries(row, measurements, metrics, len(heads))))
+        if paper := row.row.paper:
+            theirs = [_known(paper.get(q.name), q) for q in metrics]
+            theirs += [Entry()] * len(metrics) if measurements.control else []
+            theirs += [_known(paper.get(q.name), q) for q in COSTS]
+            lines.append(Line("paper", theirs + [Entry()] * (len(heads) - len(theirs)), paper=True))
+    return _with_best(Table(heads, lines), len(metrics))
 
 
-def _entries(row: Measured, measurements: Measurements, costs: Costs, searched: bool) -> list[Entry]:
-    n = _seeds(row)
-    scores = [_entry(row.of_task(c.task), decimals(c.unit), n) for c in measurements.columns]
+def _name(quantity: Quantity) -> str:
+    return "Δm" if quantity is DELTA_M else quantity.name
+
+
+def _entries(row: Measured, measurements: Measurements, metrics: Sequence[Quantity], width: int) -> list[Entry]:
+    n = len(row.seeds)
+    entries = [_entry(row.spread(q.name), n, decimals(q.unit), sign=_sign(q)) for q in metrics]
     if row is measurements.baseline:
-        gain = Entry("0.00" if row.results else "")  # by definition, whatever the seed
-    else:
-        gain = _entry(Spread.of(measurements.gains.get(row.name, {}).values()), 2, n, sign="+")
-    sizes = [
-        _entry(Spread.of(count / scale for count in counts.values()), 2, n, constant=True)
-        for counts, scale in ((costs.parameters, 1e6), (costs.multiply_adds, 1e9))
-    ]
-    times = [row.seconds, row.search_seconds] if searched else [row.seconds]
-    return [*scores, gain, *sizes, *(_entry(Spread.of(time.values()), 0, n, constant=True) for time in times)]
+        entries[-1] = Entry("0.00" if row.results else "")  # by definition, for every seed
+    for quantity in metrics if measurements.control else []:
+        difference = measurements.difference(row, quantity.name)
+        entry = _entry(difference, n, decimals(quantity.unit), sign="+")
+        if difference and difference.interval is not None:
+            entry = replace(entry, spread=_number(difference.interval, decimals(quantity.unit)))
+        entries.append(entry)
+    for quantity, scale, places in (*zip(COSTS, (1e6, 1e9), (2, 2), strict=True), *((time, 1, 0) for time in TIMES)):
+        spread = Spread.of(value / scale for value in row.of(quantity.name).values())
+        entries.append(_entry(spread, n, places, constant=True))
+    return [*entries[: width - 1], Entry(str(n))]  # without the search, if no row searches
 
 
-def _paper(paper: Mapping[str, float], columns: Sequence[Column]) -> list[Entry]:
-    shown = [(c.task, decimals(c.unit), "") for c in columns]
-    shown += [("delta_m", 2, "+"), ("parameters", 2, ""), ("multiply_adds", 2, "")]
-    return [Entry(_number(paper[key], places, sign)) if key in paper else Entry() for key, places, sign in shown]
+def _known(value: float | None, quantity: Quantity) -> Entry:
+    return Entry() if value is None else Entry(_number(value, decimals(quantity.unit), _sign(quantity)))
 
 
-def _seeds(row: Measured) -> int:
-    """Return the number of seeds that are finished."""
-    return len(row.seconds)
+def _sign(quantity: Quantity) -> str:
+    return "+" if quantity is DELTA_M else ""
 
 
 def decimals(unit: str) -> int:
@@ -106,13 +111,13 @@ def decimals(unit: str) -> int:
     return 4 if unit == "m" else 2
 
 
-def _entry(spread: Spread | None, places: int, n: int, *, sign: str = "", constant: bool = False) -> Entry:
+def _entry(spread: Spread | None, n: int, places: int, *, sign: str = "", constant: bool = False) -> Entry:
     """Print a mean with its deviation.
 
     Args:
         spread: What is printed.
-        places: Decimals.
         n: Number of values that the row states.
+        places: Decimals.
         sign: "+" to print that too.
         constant: Leave out a deviation that is printed as 0, or is of a single value.
     """
@@ -129,12 +134,12 @@ def _number(value: float, places: int, sign: str = "") -> str:
     return text.replace("-", "", 1).replace("+", "", 1) if float(text) == 0 else text
 
 
-def _with_best(table: Table, higher: Sequence[bool]) -> Table:
-    """Mark the best means, as printed, of the first columns; where there is no other there is no best."""
+def _with_best(table: Table, columns: int) -> Table:
+    """Mark the best means, as printed, of the first columns, where several rows have one."""
     lines = [replace(line, entries=list(line.entries)) for line in table.lines]
-    for i, better in enumerate(higher):
+    for i, head in enumerate(table.heads[:columns]):
         own = [line.entries for line in lines if not line.paper and line.entries[i].mean]
-        best = (max if better else min)((float(entries[i].mean) for entries in own), default=0.0)
+        best = (max if head.higher_is_better else min)((float(entries[i].mean) for entries in own), default=0.0)
         for entries in own if len(own) > 1 else []:
             entries[i] = replace(entries[i], best=float(entries[i].mean) == best)
     return Table(table.heads, lines)
@@ -158,7 +163,7 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Write the table as a tabular of booktabs; best means are bold, the paper's numbers in italics."""
-    heads = [r"$\Delta_m$" if head.name == "Δm" else _escaped(head.name) for head in table.heads]
+    heads = [_escaped(head.name) for head in table.heads]
     lines = ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{l{'r' * len(heads)}}}", "\\toprule"]
     lines += [_latex_line("", heads), _latex_line("", (_escaped(_under(h)) for h in table.heads))]
     lines += ["\\midrule"]
@@ -195,8 +200,8 @@ def _latex(entry: Entry, paper: bool) -> str:
         return "" if paper else "--"
     style = "mathit" if paper else "mathbf"
     mean = f"\\{style}{{{entry.mean}}}" if paper or entry.best else entry.mean
-    std = {"": "", "-": " \\pm {-}"}.get(entry.std, f" \\pm {entry.std}")
-    return f"${mean}{std}$" + (f" ($n={entry.n}$)" if entry.n else "")
+    spread = {"": "", "-": r" \pm {-}"}.get(entry.spread, rf" \pm {entry.spread}")
+    return f"${mean}{spread}$" + (f" ($n={entry.n}$)" if entry.n else "")
 
 
 def _latex_line(name: str, cells: Iterable[str]) -> str:
@@ -218,4 +223,4 @@ SIGNS: dict[str, str | int | None] = {
 
 
 def _escaped(text: str) -> str:
-    return text.translate(str.maketrans(SIGNS))
+    return text.replace("Δm", "\0").translate(str.maketrans(SIGNS)).replace("\0", r"$\Delta_m$")

@@ -22,7 +22,7 @@ from atrc.data.sample import Batch
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded
 from atrc.errors import UserError
-from atrc.network import Output
+from atrc.network.inference import WHOLE, Inference
 from atrc.tasks import Task
 from atrc.training.evaluation.protocol import Protocol
 
@@ -115,6 +115,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     fast: bool = False,
     progress: bool = True,
+    inference: Inference = WHOLE,
 ) -> dict[str, Result]:
     """Score a network over a loader's images, each at its own size.
 
@@ -125,15 +126,16 @@ def evaluate(
         device: Where the network is.
         fast: Take the faster approximations where a metric has one, as in validation while training.
         progress: Show a progress bar.
+        inference: How images are predicted.
     """
     meters = {task.name: Meter(task, fast=fast) for task in tasks}
     training = network.training
     network.eval()
     for batches in tqdm(loader, "evaluate", unit="batch", disable=None if progress else True, leave=False):
         for batch in batches:
-            output: Output = network(batch["image"].to(device).float() / 255)
+            predictions = inference(network, batch["image"].to(device).float() / 255)
             for task, meter in meters.items():
-                logits = output.predictions[task].float().cpu()
+                logits = predictions[task].float().cpu()
                 for i, (truth, valid) in enumerate(_labels(batch, task)):
                     meter.update(logits[i : i + 1, :, : valid.shape[1], : valid.shape[2]], truth, valid)
     network.train(training)

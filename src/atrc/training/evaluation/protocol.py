@@ -8,18 +8,24 @@ from typing import Any
 
 from atrc import metrics
 from atrc.data.dataset import MultiTaskDataset
+from atrc.network.inference import WHOLE, Inference
 from atrc.tasks import Task
 
 Protocol = dict[str, Any]
 
 
 def describe_protocol(
-    dataset: MultiTaskDataset, tasks: Sequence[Task], crop: Sequence[int], checkpoint: str = "last"
+    dataset: MultiTaskDataset,
+    tasks: Sequence[Task],
+    crop: Sequence[int],
+    checkpoint: str = "last",
+    inference: Inference = WHOLE,
 ) -> Protocol:
     """Return what a result depends on besides the network, as plain values.
 
     Keys: `layout` (which copy of the data), `split`, `images` (their number), `image` (size of the first [px]),
-    `crop` [px], `padding`, `checkpoint` (by which rule it was chosen) and `tasks` (the metric of each).
+    `crop` [px], `padding`, `window` [px] and `tta` (null unless used), `checkpoint` (by which rule it was chosen) and
+    `tasks` (the metric of each).
     """
     first = dataset.read_image(dataset.ids[0]).shape[:2] if len(dataset) else (0, 0)
     return {
@@ -29,6 +35,7 @@ def describe_protocol(
         "image": list(map(int, first)),
         "crop": list(crop),
         "padding": "whole images, padded at the right and the bottom to the crop",
+        **inference.to_dict(),
         "checkpoint": checkpoint,
         "tasks": {task.name: _describe(task.metric_name, task.metric()) for task in tasks},
     }

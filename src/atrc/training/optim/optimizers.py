@@ -62,17 +62,23 @@ def timm_name(name: str) -> str:
 
 
 class Joint(Optimizer):
-    """Several optimisers that step as one, so that gradient scaling and checkpoints see a single one."""
+    """Several optimisers that step as one, so that gradient scaling and checkpoints see a single one.
+
+    Attributes:
+        active: Those that step; all, unless somebody selects some.
+    """
+
+    active: tuple[Optimizer, ...]
 
     def __init__(self, *optimizers: Optimizer) -> None:
-        self.optimizers = optimizers
+        self.optimizers = self.active = optimizers
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         super().__init__([{**group} for group in groups], {})
         self.param_groups = groups  # the members' own groups, so that a change of lr reaches them
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Step every member."""
-        for optimizer in self.optimizers:
+        """Step the active members."""
+        for optimizer in self.active:
             optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import abc
-
 import torch
 from torch import Tensor
 
 from atrc.branching import Branching
-from atrc.data.sampling import hash_seed
+from atrc.data.sampling import BilevelSampler, Rounds, StepSampler, hash_seed
 from atrc.errors import UserError
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.search import Supergraph, count_cost
 from atrc.search.branches import BranchSupergraph
-from atrc.search.schedule import linear
+from atrc.search.schedule import linear, temperature
 from atrc.training.optim import Joint, build_optimizer
 from atrc.training.phases.train import TrainPhase
 from atrc.training.recipe import Recipe
 
 
-class SearchPhase(TrainPhase, abc.ABC):
-    """A differentiable search: weights and architecture parameters alpha in one backward pass. Source: Sec. 3.3.
+class SearchPhase(TrainPhase):
+    """A differentiable search of architecture parameters alpha, with samples of a supergraph. Source: Sec. 3.3.
 
     Attributes:
         supergraph: What the search chooses from.
+        alpha_decay: Weight decay of alpha.
     """
 
     name = "search"
+    alpha_decay = 0.0
+    optimizer: Joint
     supergraph: Supergraph | BranchSupergraph
 
     def __init__(self, network: MultiTaskNetwork, recipe: Recipe) -> None:
         super().__init__(network, recipe)
-        self.alpha_optimizer = build_optimizer("adam", self.supergraph.alphas(), lr=recipe.search.lr)
+        alphas, lr = self.supergraph.alphas(), recipe.search.lr
+        self.alpha_optimizer = build_optimizer("adam", alphas, lr=lr, weight_decay=self.alpha_decay)
         self.optimizer = Joint(self.weight_optimizer, self.alpha_optimizer)
-        self.clipped, self.clip = [*self.weights, *self.supergraph.alphas()], recipe.search.clip
+        self.clipped, self.clip = [*self.weights, *alphas], recipe.search.clip
 
     def find_weights(self) -> list[torch.nn.Parameter]:
         """Return all parameters but alpha."""
@@ -44,27 +46,24 @@ class SearchPhase(TrainPhase, abc.ABC):
     def before(self, step: int) -> None:
         """Draw the weights of what can be chosen."""
         super().before(step)
-        self.supergraph.sample(self._temperature(step), hash_seed(self.recipe.seed, 3, step))
-
-    @abc.abstractmethod
-    def regulariser(self, step: int) -> Tensor:
-        """Return what the search adds to the task losses."""
+        self.supergraph.sample(self._temperature(step), hash_seed(self.recipe.seed, 3, step))  # type: ignore[arg-type]
 
     def traces(self, step: int) -> dict[str, float]:
         """Return the temperature and the entropy too."""
         entropy = float(self.supergraph.entropy().detach())
-        return super().traces(step) | {"temperature": self._temperature(step), "entropy": entropy}
+        sharpness = self._temperature(step) or self.recipe.search.temperature[0]
+        return super().traces(step) | {"temperature": sharpness, "entropy": entropy}
 
     def probabilities(self) -> dict[str, float]:
         """Return p_alpha of everything that can be chosen."""
         return self.supergraph.probabilities()
 
-    def _temperature(self, step: int) -> float:
-        return linear(self.recipe.search.temperature, step, self.recipe.optim.steps)
+    def _temperature(self, step: int) -> float | None:
+        return temperature(vars(self.recipe.search), step, self.recipe.optim.steps)
 
 
 class ContextSearch(SearchPhase):
-    """The search for a genotype. Source: Sec. 3.3."""
+    """The search for a genotype: one backward pass trains weights and alpha. Source: Sec. 3.3."""
 
     supergraph: Supergraph
 
@@ -76,7 +75,7 @@ class ContextSearch(SearchPhase):
         self.cost = count_cost(network, recipe.data.crop) if recipe.search.cost_weight else None
 
     def regulariser(self, step: int) -> Tensor:
-        """Return the weighed mean entropy of the blocks, and the weighed cost if the recipe asks for it."""
+        """Return the weighted mean entropy of the blocks, and the weighted cost if the recipe asks for it."""
         entropy = self._entropy_weight(step) * self.supergraph.entropy()
         if self.cost is None:
             return entropy
@@ -106,25 +105,55 @@ class ContextSearch(SearchPhase):
 
 
 class BranchSearch(SearchPhase):
-    """The search for a branched backbone; the loss has the expected cost of the tree.
+    """The search for a branched backbone: passes over some images for alpha, then over the others for the weights.
 
-    Source: Bruggemann et al., BMVC 2020, Sec. 3.3 and 3.4 (BMTAS).
+    As alpha changes, the optimiser of the weights and the batch norms of the operators forget what they have seen.
+
+    Source: Bruggemann et al., BMVC 2020, Sec. 3.3 and 3.4 (BMTAS), and its code.
     """
 
+    alpha_decay = 5e-5
     supergraph: BranchSupergraph
+    rounds: Rounds
 
     def __init__(self, network: MultiTaskNetwork, recipe: Recipe) -> None:
         self.supergraph = network.backbone  # type: ignore[assignment]
         super().__init__(network, recipe)
+        self.gflops = self.supergraph.count_gflops(recipe.data.crop)
 
-    def regulariser(self, step: int) -> Tensor:
-        """Return the weighed expected cost."""
-        return self.recipe.search.cost_weight * self.supergraph.cost()
+    def sampler(self, images: int, **ranks: int) -> StepSampler:
+        """Divide the images; raise `UserError` if there is only one."""
+        if images < 2:
+            raise UserError(f"{self.recipe.data.root}: search.space branches needs two training images or more")
+        recipe = self.recipe
+        self.rounds = Rounds(images, recipe.data.batch_size, round(recipe.search.warmup * recipe.optim.steps))
+        return BilevelSampler(self.rounds, recipe.optim.steps, recipe.seed, **ranks)
+
+    def before(self, step: int) -> None:
+        """Select the optimiser of the step; at the beginning of a pass, make it forget its state."""
+        super().before(step)
+        alpha, _ = self.rounds.at(step)
+        chosen = self.alpha_optimizer if alpha else self.weight_optimizer
+        self.optimizer.active = (chosen,)
+        if self.rounds.begins(step):
+            chosen.state.clear()
+            if not alpha:
+                self.supergraph.reset_statistics()
+
+    def regulariser(self, step: int) -> Tensor | None:
+        """Return the weighted expected cost for steps of alpha; the paper's code adds it once for every task."""
+        if not self.rounds.at(step)[0]:
+            return None
+        return self.recipe.search.cost_weight * len(self.supergraph.tasks) * self._cost()
 
     def traces(self, step: int) -> dict[str, float]:
-        """Return the schedule, the state of the search, and the expected cost."""
-        return super().traces(step) | {"cost": float(self.supergraph.cost().detach())}
+        """Return the schedule, the state of the search, and the expected cost [GFLOP]."""
+        return super().traces(step) | {"cost": float(self._cost().detach())}
 
     def branching(self) -> Branching:
         """Return the most probable tree."""
         return self.supergraph.branching()
+
+    def _cost(self) -> Tensor:
+        nodes = self.supergraph.expected_nodes()
+        return (self.gflops.to(nodes) * nodes).sum()

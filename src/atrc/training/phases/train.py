@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 
 from atrc.backbones.branched import BranchedBackbone
 from atrc.branching import Branching
+from atrc.data.sampling import StepSampler
 from atrc.genotype import Genotype
 from atrc.network import MultiTaskNetwork
 from atrc.training.balancing import build_balancing
@@ -44,6 +45,11 @@ class TrainPhase:
     def find_weights(self) -> list[nn.Parameter]:
         """Return the parameters of the network, without those of an architecture."""
         return list(self.network.parameters())
+
+    def sampler(self, images: int, **ranks: int) -> StepSampler:
+        """Return what draws batches from a number of images; `ranks` are `start`, `rank` and `world` of the sampler."""
+        recipe = self.recipe
+        return StepSampler(images, recipe.data.batch_size, recipe.optim.steps, recipe.seed, **ranks)
 
     def before(self, step: int) -> None:
         """Prepare a step."""

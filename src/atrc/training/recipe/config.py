@@ -103,10 +103,11 @@ class SearchConfig:
         temperature: Gumbel-softmax temperature at the first and the last step.
         entropy_weight: Weight of the mean entropy in the loss at the first and the last step.
         lead: A block is fixed once its best probability leads the second by this much.
-        clip: Largest norm of the gradient of weights and architecture parameters together.
-        cost_weight: Weight, in the loss, of the expected cost of what is searched: multiply-adds as a share of those
-            of the most expensive genotype or tree. BMTAS has it (the recipe search/branches sets 0.1), the paper's
-            search of contexts has not; 0 leaves it out.
+        clip: Largest norm of the gradient of weights and architecture parameters together; unlimited if null.
+        cost_weight: Weight, in the loss, of the expected cost of what is searched. For contexts: multiply-adds as a
+            share of those of the most expensive genotype; the paper has none, which is 0. For branches: GFLOPs of an
+            image, for every task (0.05 in the recipe search/branches).
+        warmup: Share of the steps before the architecture parameters are trained, for branches.
     """
 
     space: Literal["contexts", "branches"] = "contexts"
@@ -114,8 +115,9 @@ class SearchConfig:
     temperature: tuple[float, float] = (1.0, 0.05)
     entropy_weight: tuple[float, float] = (-0.02, 0.06)
     lead: float = 0.3
-    clip: float = 10.0
+    clip: float | None = 10.0
     cost_weight: float = 0.0
+    warmup: float = 0.0
 
 
 @dataclass

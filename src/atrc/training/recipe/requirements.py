@@ -109,12 +109,11 @@ def _require_numbers(recipe: Recipe) -> None:
         if value is not None and not value >= bound:
             raise UserError(f"{key} is {value}; it has to be {bound} or more")
     network = recipe.network
-    below_one = {"network.dropout": network.dropout, "network.drop_path": network.drop_path}
-    below_one |= {
-        "network.own_weight": network.own_weight,
-        "optim.momentum": optim.momentum,
-        "optim.ema": optim.ema or 0,
-    }
+    below_one = {
+        "network.dropout": network.dropout, "network.drop_path": network.drop_path,
+        "network.own_weight": network.own_weight, "optim.momentum": optim.momentum, "optim.ema": optim.ema or 0,
+        "search.warmup": search.warmup,
+    }  # fmt: skip
     for key, share in below_one.items():
         if not 0 <= share < 1:
             raise UserError(f"{key} is {share}; it has to be from 0 to less than 1")
@@ -146,6 +145,8 @@ def _require_searchable(recipe: Recipe) -> None:
             f"search.space contexts searches ATRC, not network.distillation {network.distillation}; "
             "leave that out, or train it without a search"
         )
+    if space == "contexts" and recipe.search.warmup:
+        raise UserError("search.warmup belongs to search.space branches; leave it out")
     if space == "branches":
         for key, given in {
             "network.branching": network.branching, "network.freeze": network.freeze,

@@ -22,7 +22,7 @@ async function request(path, options) {
 const query = (values) => new URLSearchParams(values).toString();
 const image = (id, what = "", values = {}) => `/api/images/${encodeURIComponent(id)}${what}?${query(values)}`;
 
-let version = ""; // of this server: pictures of an earlier one may be in the browser's cache
+let version = ""; // of this server: images of an earlier one may be in the browser's cache
 
 export async function models() {
   const found = await request("/api/models");

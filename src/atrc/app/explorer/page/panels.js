@@ -1,4 +1,4 @@
-// What the pixel attends to in one source: a map over its picture, and the label regions.
+// What the pixel attends to in one source: a map over its image, and the label regions.
 
 import { make, percent, swatch } from "./dom.js";
 import { chip } from "./genotype.js";
@@ -11,7 +11,7 @@ const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeA
 
 export const readHeat = (text) => bytes(text);
 
-// Over a photograph, hot colours; over a prediction, whose colours count, a veil over what is not attended to.
+// Over an image, hot colours; over a prediction, whose colours count, a veil over what is not attended to.
 function paint(canvas, found, grid, heat, over) {
   const levels = bytes(found.levels);
   const [height, width] = grid;

@@ -1,10 +1,10 @@
-// Where photographs come from: a file that is opened, dropped or pasted, or an example.
+// Where images come from: a file that is opened, dropped or pasted, or an example.
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
 
 export class Photos {
-  // open(id) is told the photograph that was chosen; say(text, isError) shows a message
+  // open(id) is told the image that was chosen; say(text, isError) shows a message
   constructor({ examples, upload }, open, say) {
     Object.assign(this, { examples, most: upload, open, say });
     this.turn = 0; // of what is chosen: a file that arrives after the visitor has chosen again is not opened
@@ -19,7 +19,7 @@ export class Photos {
     });
   }
 
-  // Examples are rendered when they are first shown, so the first photograph goes before them.
+  // Examples are rendered when they are first shown, so the first image goes before them.
   showExamples() {
     find("#examples").replaceChildren(
       ...this.examples.map(({ id, title }) => {
@@ -41,7 +41,7 @@ export class Photos {
     }
   }
 
-  // Bring a photograph again that the server no longer holds; nothing if it is not known here either.
+  // Bring an image again that the server no longer holds; nothing if it is not known here either.
   async again(id) {
     const file = this.files.get(id);
     return file ? this.#send(file) : null;
@@ -60,13 +60,13 @@ export class Photos {
       const id = await this.#send(file);
       if (turn === this.turn) this.open(id);
     } catch (error) {
-      if (turn === this.turn) this.say(error.message.replace("this file", file.name || "the picture"), true);
+      if (turn === this.turn) this.say(error.message.replace("this file", file.name || "the image"), true);
     }
   }
 
   async #send(file) {
     if (file.size > this.most) throw new Error(`${file.name} is larger than ${Math.floor(this.most / 2 ** 20)} MB; save it smaller`);
-    this.say("Sending the photograph …");
+    this.say("Sending the image …");
     const { id } = await api.upload(file);
     this.files.set(id, file);
     return id;

@@ -1,9 +1,9 @@
-// A picture on which a pixel is chosen: by pointer, dragging too, and with the keyboard if it can be focused.
+// An image on which a pixel is chosen: by pointer, dragging too, and with the keyboard if it can be focused.
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 export class Surface {
-  // choose(row, column) is told the pixel, in pixels of the photograph
+  // choose(row, column) is told the pixel, in pixels of the image
   constructor(element, cross, choose) {
     this.element = element;
     this.cross = cross;

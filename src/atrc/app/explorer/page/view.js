@@ -1,4 +1,4 @@
-// One network: its predictions of the photograph, and what the chosen pixel attends to.
+// One network: its predictions of the image, and what the chosen pixel attends to.
 
 import * as api from "./api.js";
 import { find, make } from "./dom.js";
@@ -49,7 +49,7 @@ export class View {
     }
   }
 
-  // The task or how it is shown has changed, not the photograph.
+  // The task or how it is shown has changed, not the image.
   refresh() {
     if (!this.look) return;
     this.parts.painted.src = this.#painted(this.task.name);
@@ -99,7 +99,7 @@ export class View {
     parts.tasks.style.setProperty("--ratio", photo.size[1] / photo.size[0]);
     parts.tasks.querySelectorAll("img").forEach((thumb, i) => (thumb.src = this.#painted(this.model.tasks[i].name)));
     this.found = null;
-    for (const panel of this.panels.values()) panel.element.remove(); // those of the photograph before
+    for (const panel of this.panels.values()) panel.element.remove(); // those of the image before
     this.panels.clear();
     if (!this.look.contexts) {
       parts.attention.replaceChildren(make("p", { className: "alone" }, this.model.message));

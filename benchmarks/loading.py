@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from atrc.data.layouts import open_dataset
 from atrc.data.sample import collate
 from atrc.data.sampling import Augmented, StepSampler
-from atrc.data.transforms import training_transform
 from atrc_rooms import write_rooms
 
 SIZE, BATCH = (425, 560), 8
@@ -40,7 +39,7 @@ def load(root: Path, images: int, workers: int) -> float:
     dataset = open_dataset(root, "train")
     sampler = StepSampler(len(dataset), BATCH, images // BATCH + 1, seed=0)
     loader = DataLoader(
-        Augmented(dataset, training_transform(SIZE, (0.5, 2.0), "semseg")),
+        Augmented(dataset, SIZE),
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,

@@ -26,7 +26,6 @@ from atrc.data.dataset import MultiTaskDataset
 from atrc.data.layouts import open_dataset
 from atrc.data.sample import collate
 from atrc.data.sampling import Augmented, StepSampler
-from atrc.data.transforms import training_transform
 from atrc.network import NetworkConfig, build_network
 from atrc.tasks import Task
 from atrc_rooms import write_rooms
@@ -73,7 +72,7 @@ def of_predicting(folder: Path, tasks: tuple[Task, ...], images: int, side: int 
 def of_loading(dataset: MultiTaskDataset, epochs: int, workers: int, batch: int = 4) -> list[float]:
     """Load and augment a data set as training does; return what was held after every epoch, the workers' included."""
     steps = epochs * len(dataset) // batch
-    images = Augmented(dataset, training_transform((48, 64), (0.5, 2.0), "semseg"))
+    images = Augmented(dataset, (48, 64))
     sampler = StepSampler(len(dataset), batch, steps, seed=0)
     loader = DataLoader(images, batch_sampler=sampler, collate_fn=collate, num_workers=workers)
     every = max(1, len(dataset) // batch)

@@ -137,3 +137,16 @@ def test_a_missing_genotype_file_is_named_and_the_published_ones_are_listed(tmp_
 def test_genotypes_need_no_torch():
     code = "import sys, atrc.genotype; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("nyud_hrnet18", "3344 4344 4334 3313"),
+        ("nyud_hrnet48", "3004 4114 4114 3333"),
+        ("pascal_hrnet18", "33404 33434 33343 33334 33313"),
+    ],
+)
+def test_published_genotypes_are_those_of_the_authors(name, rows):
+    found = Genotype.published(name).contexts.values()
+    assert " ".join("".join(str(list(CONTEXTS).index(c)) for c in row.values()) for row in found) == rows

@@ -69,7 +69,7 @@ def test_a_label_that_is_missing_is_valid_nowhere_and_sizes_may_differ(own_folde
     assert first["truth"]["depth"].shape == (48, 64)
     assert not first["valid"]["depth"].any()
     assert first["valid"]["edge"].all()
-    assert second["size"] == (48, 72)
+    assert second["window"] == (0, 0, 48, 72)
     assert second["valid"]["depth"].all()
 
 
@@ -107,8 +107,8 @@ def test_images_are_turned_upright_by_their_exif_orientation(tmp_path, ending, o
     exif[0x0112] = orientation
     Image.fromarray(array).save(tmp_path / f"images/a.{ending}", exif=exif)
     sample = open_dataset(tmp_path, "train")[0]
-    assert sample["size"] == ((48, 32) if orientation > 4 else (32, 48))
-    assert sample["valid"]["sal"].shape == sample["size"]  # a missing label, its size from the header
+    assert sample["window"] == (0, 0, *((48, 32) if orientation > 4 else (32, 48)))
+    assert sample["valid"]["sal"].shape == sample["window"][2:]  # a missing label, its size from the header
     bright = sample["image"][0].float()
     corners = bright[[2, -3]][:, [2, -3]]
     assert tuple(divmod(int(corners.argmax()), 2)) == corner

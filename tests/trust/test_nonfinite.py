@@ -9,6 +9,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins import MixedPrecision
 
 from atrc.app.cli import main
+from atrc.data.sample import network_input
 from atrc.errors import UserError
 from atrc.tasks import Depth
 from atrc.training import loop, nonfinite
@@ -167,6 +168,6 @@ def test_the_losses_of_a_kept_step_are_those_of_its_batch(tmp_path, nyud_folder)
     failure = Failure.load(tmp_path / "checkpoints/nonfinite.pt")
     network, losses = failure.replay()
     again = task_losses(
-        network(failure.batch["image"].float() / 255), failure.batch["truth"], failure.batch["valid"], network.tasks
+        network(network_input(failure.batch)), failure.batch["truth"], failure.batch["valid"], network.tasks
     )
     assert same({k: v.detach() for k, v in again.items()}, {k: v.detach() for k, v in losses.items()})

@@ -80,17 +80,30 @@ class MultiTaskDataset(Dataset[Sample], abc.ABC):
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def crop_guide(self) -> Task | None:
+        """The task of whose labels none may fill a crop; the same whichever tasks are read."""
+        return next((task for task in self.available_tasks() if task.limits_crop), None)
+
     def __getitem__(self, index: int) -> Sample:
+        return self.read(index, self.tasks)
+
+    def read(self, index: int, tasks: Sequence[Task]) -> Sample:
+        """Return an image with the labels of these tasks.
+
+        Raises:
+            UserError: A file cannot be read, or a label has another size than its image.
+        """
         id = self.ids[index]
         image = self.read_image(id)
         sample: Sample = {
             "id": id,
-            "size": image.shape[:2],
+            "window": (0, 0, *image.shape[:2]),
             "image": tv_tensors.Image(torch.from_numpy(image.transpose(2, 0, 1).copy())),
             "truth": {},
             "valid": {},
         }
-        for task in self.tasks:
+        for task in tasks:
             truth, valid = self.read_label(task, id)
             if truth.shape[-2:] != image.shape[:2]:
                 raise UserError(

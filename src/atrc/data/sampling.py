@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
-from atrc.data.transforms import Transform
+from atrc.data.transforms import training_transform
 
 Draw = tuple[int, int]  # image index, seed of its augmentation
 
 
 class StepSampler(Sampler[list[Draw]]):
-    """Batches of (image, augmentation seed), one per step, shuffled anew in every pass over the images.
+    """Batches of (image, augmentation seed), one per step, shuffled again in every pass over the images.
 
     Rank r of n gets items r, r + n, .. of each global batch, so n processes see together what one would see.
     """
@@ -149,17 +150,52 @@ def hash_seed(*parts: int) -> int:
 
 
 class Augmented(Dataset[Sample]):
-    """A data set under a random transform, drawn from the seed that comes with each index."""
+    """A training set: random crops of a data set, drawn from the seed that comes with each index.
 
-    def __init__(self, dataset: Dataset[Sample], transform: Transform) -> None:
-        self.dataset, self.transform = dataset, transform
+    Crops are chosen by semantic labels, even if a run does not train on them: so a single-task baseline sees the same
+    crops as a multi-task network.
+    """
+
+    def __init__(
+        self,
+        dataset: MultiTaskDataset,
+        crop: tuple[int, int],
+        scale: tuple[float, float] = (0.5, 2.0),
+        *,
+        distortion: float = 1.0,
+        released: bool = False,
+    ) -> None:
+        """Plan the augmentation.
+
+        Args:
+            dataset: The images.
+            crop: Height and width of the crops [px].
+            scale: Range of the scale.
+            distortion: Strength of the photometric distortion; 1 is the paper's.
+            released: Treat labels as the released code does: resized by the corner rule of OpenCV, and human parts
+                ignored in a crop that shows none.
+        """
+        self.dataset, guide = dataset, dataset.crop_guide
+        self.names = [task.name for task in dataset.tasks]
+        self.tasks = [*dataset.tasks, *([guide] if guide and guide.name not in self.names else [])]
+        parts = [task.name for task in dataset.tasks if task.labelled_by_parts]
+        self.transform = training_transform(
+            crop,
+            scale,
+            distortion=distortion,
+            limited=guide.name if guide else None,
+            corner=released,
+            labelled_by_parts=parts if released else (),
+        )
 
     def __getitem__(self, draw: Draw) -> Sample:
         index, seed = draw
-        sample = self.dataset[index]
+        sample = self.dataset.read(index, self.tasks)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.transform(sample)
+            sample = self.transform(sample)
+        truth, valid = ({name: sample[key][name] for name in self.names} for key in ("truth", "valid"))
+        return {**sample, "truth": truth, "valid": valid}
 
 
 class EverySampler(Sampler[int]):

@@ -1,7 +1,7 @@
 """Joint transforms: one draw of chance for the image, every truth and every mask. Source: Sec. A, Sec. 4.1.
 
-How a flip or a rescale changes a truth is the task's own affair (its `truth_type`); these only apply
-torchvision's functionals to everything alike.
+How a flip or a resize changes a truth is decided by the task (its `truth_type`); these transforms apply torchvision's
+functionals to everything alike. Where the released code and we differ is listed in docs/method.md.
 """
 
 from __future__ import annotations
@@ -13,28 +13,44 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from atrc.data.photometric import distort
 from atrc.data.sample import Batch, Sample, collate, map_tensors
 
 Transform = Callable[[Sample], Sample]
-# ImageNet's mean colour [0..255]: 0 once most backbones normalise, and within a fifth of a deviation of 0 for those
-# that normalise by 1/2. One for all, since no loss or metric reads padding: a batch does not depend on the network.
-PAD = (124, 116, 104)
+PAD = (124, 116, 104)  # ImageNet's mean colour in 8 bits; `network_input` makes it exact
 
 
 def training_transform(
-    crop: tuple[int, int], scale: tuple[float, float] = (0.5, 2.0), limited: str | None = None
+    crop: tuple[int, int],
+    scale: tuple[float, float] = (0.5, 2.0),
+    *,
+    distortion: float = 1.0,
+    limited: str | None = None,
+    corner: bool = False,
+    labelled_by_parts: Sequence[str] = (),
 ) -> Transform:
-    """Return the paper's augmentation: scale, crop, flip, photometric distortion.
+    """Return the paper's augmentation: scale, crop, flip, photometric distortion, padding.
 
     Args:
         crop: Height and width of the crops [px].
         scale: Range of the scale.
-        limited: The task of whose labels none may take more than 75 % of a crop.
+        distortion: Strength of the photometric distortion; 1 is the paper's.
+        limited: The task of whose labels none may take 75 % of a crop.
+        corner: Resize labels by the corner rule of OpenCV, instead of by the centres of the pixels.
+        labelled_by_parts: Tasks for which a crop of nothing but background counts as unlabelled.
     """
-    return Chain((RandomScaledCrop(crop, scale, limited), RandomFlip(), PhotometricDistortion()))
+    return Chain(
+        (
+            RandomScaledCrop(crop, scale, limited, corner=corner),
+            IgnoreBackgroundCrops(labelled_by_parts),
+            RandomFlip(),
+            PhotometricDistortion(distortion),
+            Pad(crop),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -51,9 +67,10 @@ class Chain:
 
 @dataclass(frozen=True)
 class RandomScaledCrop:
-    """Resize by a factor drawn uniformly, crop at random, and pad what is too small; depth is divided by the factor.
+    """Resize by a factor drawn uniformly, dividing depth by it, and crop at random what is larger than `size`.
 
-    No label of `limited` takes more than `max_share` of the valid part of a crop, unless `tries` places did not do.
+    Up to `tries` places are drawn until no label of `limited` takes `max_share` of the crop's valid part; if all fail,
+    one more is drawn and taken as it is. A crop without a valid label fails.
 
     What will not be seen need not be resized: the crop's window is cut out at whole pixels first. So the factor along
     an axis is off by what rounds the window, at most half a pixel in its length; depth is divided by the actual one.
@@ -64,6 +81,7 @@ class RandomScaledCrop:
     limited: str | None = None
     max_share: float = 0.75
     tries: int = 10
+    corner: bool = False
 
     def __call__(self, sample: Sample) -> Sample:
         factor = float(torch.empty(()).uniform_(*self.scale))
@@ -72,15 +90,21 @@ class RandomScaledCrop:
         top, left = self._place(sample, height, width)
         sample = map_tensors(sample, lambda x: TF.crop(x, top, left, height, width))
         if (height, width) != (tall, wide):
-            sample = map_tensors(sample, lambda x: TF.resize(x, [tall, wide], antialias=False))
-        return pad(sample, self.size)
+            sample = map_tensors(sample, lambda x: self._resize(x, [tall, wide]))
+        return {**sample, "window": (0, 0, tall, wide)}
+
+    def _resize(self, x: Tensor, size: list[int]) -> Tensor:
+        corner = self.corner and not isinstance(x, tv_tensors.Image)
+        mode = InterpolationMode.NEAREST if corner else InterpolationMode.BILINEAR
+        return TF.resize(x, size, mode, antialias=False)
 
     def _place(self, sample: Sample, height: int, width: int) -> tuple[int, int]:
         h, w = sample["image"].shape[-2:]
-        for _ in range(self.tries):
+        for attempt in range(self.tries + 1):
             top = int(torch.randint(h - height + 1, ()))
             left = int(torch.randint(w - width + 1, ()))
-            if self._varied(sample, (slice(top, top + height), slice(left, left + width))):
+            window = slice(top, top + height), slice(left, left + width)
+            if attempt < self.tries and self._varied(sample, window):
                 break
         return top, left
 
@@ -89,15 +113,29 @@ class RandomScaledCrop:
             return True
         labels, valid = (sample[key][self.limited][window].as_subclass(Tensor) for key in ("truth", "valid"))
         limit = self.max_share * int(valid.sum())
-        if int(torch.bincount(labels.flatten()).max()) <= limit:  # without the mask: sooner known, and enough
+        if int(torch.bincount(labels.flatten()).max()) < limit:  # without the mask: sooner known, and enough
             return True
-        return int(torch.bincount(labels[valid], minlength=1).max()) <= limit
+        return int(torch.bincount(labels[valid], minlength=1).max()) < limit
 
 
 def _window(length: int, crop: int, factor: float) -> tuple[int, int]:
     """Return a window's length before and after the resize."""
-    full = max(1, round(length * factor))
+    full = max(1, int(length * factor))
     return (length, full) if full <= crop else (min(length, max(1, round(crop / factor))), crop)
+
+
+@dataclass(frozen=True)
+class IgnoreBackgroundCrops:
+    """Make a task valid nowhere in a crop that holds nothing but its background, class 0."""
+
+    tasks: Sequence[str]
+
+    def __call__(self, sample: Sample) -> Sample:
+        valid = dict(sample["valid"])
+        for task in self.tasks:
+            if not ((sample["truth"][task] > 0) & valid[task]).any():
+                valid[task] = torch.zeros_like(valid[task])
+        return {**sample, "valid": valid}
 
 
 @dataclass(frozen=True)
@@ -110,56 +148,63 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class PhotometricDistortion:
-    """Distort brightness, contrast, saturation and hue of the image alone.
+    """Distort brightness, contrast, saturation and hue of the image alone, each with probability 1/2.
 
-    Each with probability 1/2, in the ranges and in the order of torchvision's `RandomPhotometricDistort`, but without
-    its permutation of the channels: colours tell classes here. Source: SSD (ECCV 2016).
+    Brightness adds up to 32 of 255 either way, contrast and saturation are multiplied by 0.5 to 1.5, and the hue turns
+    by -36 to 34 degrees; `strength` scales these ranges. Contrast comes before or after the colours by a coin flip.
+
+    Source: the released code, which uses mmsegmentation's, after SSD (ECCV 2016).
     """
 
-    brightness: tuple[float, float] = (0.875, 1.125)
-    contrast: tuple[float, float] = (0.5, 1.5)
-    saturation: tuple[float, float] = (0.5, 1.5)
-    hue: tuple[float, float] = (-0.05, 0.05)
+    strength: float = 1.0
 
     def __call__(self, sample: Sample) -> Sample:
         last = bool(torch.rand(()) < 0.5)
-        amounts = {
-            name: float(torch.empty(()).uniform_(*limits))
-            for name, limits in vars(self).items()
-            if torch.rand(()) < 0.5
-        }
-        if not amounts:
-            return sample
-        image = distort(sample["image"].as_subclass(Tensor), contrast_last=last, **amounts)
+        brightness, contrast, saturation = (
+            float(torch.empty(()).uniform_(-half, half)) * self.strength if torch.rand(()) < 0.5 else 0.0
+            for half in (32.0, 0.5, 0.5)
+        )
+        steps = round(18 * self.strength)
+        hue = int(torch.randint(-steps, steps, ())) if torch.rand(()) < 0.5 and steps else 0
+        image = distort(
+            sample["image"].as_subclass(Tensor),
+            brightness=brightness, contrast=1 + contrast, saturation=1 + saturation, hue=hue, contrast_last=last,
+        )  # fmt: skip
         return {**sample, "image": tv_tensors.Image(image)}
 
 
-def pad(sample: Sample, size: tuple[int, int]) -> Sample:
-    """Pad at the right and the bottom to at least `size`; what is added is valid nowhere."""
-    h, w = sample["image"].shape[-2:]
-    right, bottom = max(0, size[1] - w), max(0, size[0] - h)
-    if not right and not bottom:
-        return sample
+@dataclass(frozen=True)
+class Pad:
+    """Pad to at least `size`, with the image in the centre and the odd pixel on the far side; padding is not valid."""
 
-    def pad_one(x: Tensor) -> Tensor:
-        fill = PAD if isinstance(x, tv_tensors.Image) else 0
-        return TF.pad(x, [0, 0, right, bottom], fill=fill)
+    size: tuple[int, int]
 
-    return map_tensors(sample, pad_one)
+    def __call__(self, sample: Sample) -> Sample:
+        h, w = sample["image"].shape[-2:]
+        down, right = max(0, self.size[0] - h), max(0, self.size[1] - w)
+        if not down and not right:
+            return sample
+        top, left = down // 2, right // 2
+
+        def pad_one(x: Tensor) -> Tensor:
+            fill = PAD if isinstance(x, tv_tensors.Image) else 0
+            return TF.pad(x, [left, top, right - left, down - top], fill=fill)
+
+        return {**map_tensors(sample, pad_one), "window": (top, left, h, w)}
 
 
 def collate_padded(size: tuple[int, int]) -> Callable[[list[Sample]], list[Batch]]:
     """Return a collate function that pads each image to at least `size`: evaluation's only change.
 
-    It makes a batch of every size that comes of it, so that no image is padded for the sake of another: what is
-    predicted does not depend on what else is in the batch.
+    It makes one batch for each size that results, so that no image is padded because of another one: what is predicted
+    does not depend on what else is in the batch.
     """
-    return functools.partial(_collate_padded, size)
+    return functools.partial(_collate_padded, Pad(size))
 
 
-def _collate_padded(size: tuple[int, int], samples: list[Sample]) -> list[Batch]:
+def _collate_padded(pad: Pad, samples: list[Sample]) -> list[Batch]:
     groups: dict[tuple[int, ...], list[Sample]] = {}
     for sample in samples:
-        padded = pad(sample, size)
+        padded = pad(sample)
         groups.setdefault(tuple(padded["image"].shape), []).append(padded)
     return [collate(group) for group in groups.values()]

@@ -26,6 +26,7 @@ class BoundaryFMeasure(Metric):
         max_dist: Tolerance as a fraction of the image diagonal: 0.011 for NYUD, 0.0075 for PASCAL.
         mode: As in ``BoundaryProtocol``.
         per_image: Whether to keep the counts of each image, which OIS-F needs (3.2 kB an image).
+        eight_bits: Whether to cut predictions off to 8 bits first, as those whose published scores are of PNG files.
         kwargs: For ``torchmetrics.Metric``.
     """
 
@@ -36,12 +37,14 @@ class BoundaryFMeasure(Metric):
     totals: Tensor
     counts: list[Tensor]
 
-    def __init__(self, max_dist: float, mode: Mode = "exact", per_image: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, max_dist: float, mode: Mode = "exact", per_image: bool = False, eight_bits: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.rules = BoundaryProtocol.named("seism", max_dist=max_dist, mode=mode)
         self.max_dist = max_dist
         self.mode: Mode = mode
-        self.per_image = per_image
+        self.per_image, self.eight_bits = per_image, eight_bits
         self.add_state("totals", torch.zeros(len(self.rules.thresholds), 4, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("counts", [], dist_reduce_fx="cat")
 
@@ -54,6 +57,8 @@ class BoundaryFMeasure(Metric):
         """Add a batch of boundary probabilities, truths (boundaries are over 0) and masks of the pixels that count."""
         boundary = target > 0
         valid = torch.ones_like(boundary) if valid is None else valid
+        if self.eight_bits:
+            preds = (preds * 255).floor() / 255
         images = zip(preds.float().numpy(force=True), _numpy(boundary), _numpy(valid), strict=True)
         counts = np.stack([boundary_counts(p, t, self.rules, v) for p, t, v in images])
         batch = torch.from_numpy(counts).to(self.totals.device)

@@ -48,6 +48,7 @@ class Task(abc.ABC):
     hub_tag: ClassVar[str] = ""  # name of the task on the Hugging Face Hub
     truth_type: ClassVar[type[tv_tensors.TVTensor]] = LabelMap
     limits_crop: ClassVar[bool] = False  # whether one of its labels may fill only part of a crop
+    labelled_by_parts: ClassVar[bool] = False  # whether the released code ignores crops of nothing but background
 
     @property
     @abc.abstractmethod

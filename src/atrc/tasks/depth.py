@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from atrc import metrics
@@ -28,8 +29,9 @@ class DepthMap(LabelMap):
 
 
 @TF.register_kernel(functional="resize", tv_tensor_cls=DepthMap)
-def _resize_depth(inpt: DepthMap, size: list[int], **kwargs: Any) -> DepthMap:
-    resized = resize_nearest(inpt.as_subclass(torch.Tensor), size)
+def _resize_depth(inpt: DepthMap, size: list[int], interpolation: Any = None, **kwargs: Any) -> DepthMap:
+    corner = interpolation is InterpolationMode.NEAREST
+    resized = resize_nearest(inpt.as_subclass(torch.Tensor), size, corner=corner)
     scale = math.sqrt(resized.shape[-2] * resized.shape[-1] / (inpt.shape[-2] * inpt.shape[-1]))
     return DepthMap(resized / scale)
 
@@ -87,7 +89,7 @@ class Depth(Task):
         return (share * self.bins).nan_to_num(0).long().clamp(0, self.bins - 1)
 
     def decode(self, logits: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b h w"]:
-        return logits[:, 0].float()
+        return logits[:, 0].float().clamp(min=0)  # as the released code before it computes RMSE
 
     def unscaled(self, logits: Float[Tensor, "b 1 h w"], scale: float) -> Float[Tensor, "b 1 h w"]:
         return logits * scale  # in the enlarged image everything is nearer

@@ -66,4 +66,4 @@ class Boundaries(Binary):
         return logits[:, 0].float().sigmoid()
 
     def metric(self, *, fast: bool = False) -> metrics.BoundaryFMeasure:
-        return metrics.BoundaryFMeasure(self.max_dist, "nested" if fast else "exact")
+        return metrics.BoundaryFMeasure(self.max_dist, "nested" if fast else "exact", eight_bits=True)

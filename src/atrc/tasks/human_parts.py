@@ -22,3 +22,4 @@ class HumanParts(SemanticSegmentation):
     kind_title: ClassVar[str] = "Human parts"
     hub_tag: ClassVar[str] = "human-parsing"
     limits_crop: ClassVar[bool] = False
+    labelled_by_parts: ClassVar[bool] = True

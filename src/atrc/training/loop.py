@@ -24,7 +24,6 @@ from atrc.data.layouts import open_dataset
 from atrc.data.loader import Loader
 from atrc.data.sample import Batch, collate
 from atrc.data.sampling import Augmented
-from atrc.data.transforms import training_transform
 from atrc.errors import UserError, lost_loaders
 from atrc.files import write_atomic
 from atrc.network import build_network
@@ -109,7 +108,7 @@ def prepare_data(fabric: Fabric, recipe: Recipe) -> RunData:
     train = open_dataset(data.root, "train", data.tasks, data.url)
     val = open_dataset(data.root, "val", data.tasks)
     with fabric.rank_zero_first():
-        return RunData(train, val, with_centroids(train))
+        return RunData(train, val, with_centroids(train, data.centroids))
 
 
 def build_phase(fabric: Fabric, recipe: Recipe, tasks: tuple[Task, ...], *, search: bool) -> TrainPhase:
@@ -209,9 +208,9 @@ class Fit:
     def _batches(self, start: int) -> Iterable[Batch]:
         data, fabric, train = self.recipe.data, self.fabric, self.data.train
         sampler = self.phase.sampler(len(train), start=start, rank=fabric.global_rank, world=fabric.world_size)
-        limited = next((task.name for task in self.data.tasks if task.limits_crop), None)
+        released = data.labels == "released"
         loader = Loader(
-            Augmented(train, training_transform(data.crop, data.scale, limited)),
+            Augmented(train, data.crop, data.scale, distortion=data.distortion, released=released),
             collate,
             batch_sampler=sampler,
             num_workers=data.loader_workers(fabric.device.type, fabric.world_size),

@@ -15,7 +15,7 @@ from lightning.fabric.plugins import DoublePrecision, Precision
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
-from atrc.data.sample import Batch, map_tensors
+from atrc.data.sample import Batch, map_tensors, network_input
 from atrc.data.sampling import hash_seed
 from atrc.errors import UserError
 from atrc.network import MultiTaskNetwork
@@ -90,7 +90,7 @@ class Failure:
         double = next(network.parameters()).dtype == torch.float64
         precision = DoublePrecision() if double else Precision()  # as in the run
         with precision.forward_context():
-            output = network(precision.convert_input(self.batch["image"].float() / 255))
+            output = network(precision.convert_input(network_input(self.batch)))
         output = precision.convert_output(output)
         return network, task_losses(output, self.batch["truth"], self.batch["valid"], network.tasks)
 

@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from timm.utils import ModelEmaV3
 from torch import Tensor
 
-from atrc.data.sample import Batch
+from atrc.data.sample import Batch, network_input
 from atrc.data.sampling import hash_seed
 from atrc.training.losses import task_losses
 from atrc.training.nonfinite import Attempt, Guard
@@ -84,7 +84,7 @@ class Stepper:
         phase, seed = self.phase, self._seed(step, number)
         torch.manual_seed(seed)
         phase.before(step)
-        output = self.network(part["image"].float() / 255)
+        output = self.network(network_input(part))
         losses = task_losses(output, part["truth"], part["valid"], phase.network.tasks, self.across)
         if shares:
             losses = {name: shares[name.partition("/")[0]] * loss for name, loss in losses.items()}

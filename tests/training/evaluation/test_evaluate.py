@@ -85,7 +85,7 @@ def test_windows_and_flips_are_evaluated_and_recorded(mixed):
 
 def test_images_are_padded_to_the_crop_and_no_further(mixed):
     (batches,) = evaluation_loader(mixed, (40, 50), 7, 0)
-    sizes = {tuple(batch["image"].shape[-2:]): sorted(batch["size"]) for batch in batches}
+    sizes = {tuple(batch["image"].shape[-2:]): sorted(window[2:] for window in batch["window"]) for batch in batches}
     assert sizes == {
         (48, 64): [(48, 64), (48, 64)],
         (64, 50): [(64, 48), (64, 48)],
@@ -210,11 +210,11 @@ def test_the_protocol_names_all_that_a_result_depends_on(nyud_folder):
         "images": 3,
         "image": [48, 64],
         "crop": [32, 40],
-        "padding": "whole images, padded at the right and the bottom to the crop",
+        "padding": "whole images, centred in the crop, with zeros around them after normalisation",
         "window": None,
         "tta": None,
         "checkpoint": "step 3 of 4",
-        "tasks": {"depth": "RMSE()", "edge": "odsF(max_dist=0.011, mode=exact, per_image=False)"},
+        "tasks": {"depth": "RMSE()", "edge": "odsF(max_dist=0.011, mode=exact, per_image=False, eight_bits=True)"},
     }
 
 

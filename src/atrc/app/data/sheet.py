@@ -12,7 +12,6 @@ from PIL import Image
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.sample import Sample
 from atrc.data.sampling import Augmented
-from atrc.data.transforms import training_transform
 from atrc.errors import UserError
 from atrc.files import replacing
 from atrc.tasks import Task
@@ -35,9 +34,9 @@ def write_sheet(
     chosen = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
     samples = [dataset[index] for index in chosen]
     if augmented:
-        limited = next((task.name for task in dataset.tasks if task.limits_crop), None)
-        transform = training_transform(crop or samples[0]["size"], limited=limited)
-        samples = [Augmented(dataset, transform)[index, index] for index in chosen]
+        *_, height, width = samples[0]["window"]
+        crops = Augmented(dataset, crop or (height, width))
+        samples = [crops[index, index] for index in chosen]
     sheet = draw_sheet(dataset.tasks, samples)
     try:
         with replacing(path) as partial:

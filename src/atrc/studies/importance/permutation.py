@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.loader import Loader
-from atrc.data.sample import Batch
+from atrc.data.sample import Batch, Window, cut, network_input
 from atrc.data.transforms import collate_padded
 from atrc.distillation import ContextPooling
 from atrc.errors import UserError
@@ -137,6 +137,7 @@ class Seen(NamedTuple):
 
     Attributes:
         image: RGB in [0, 1].
+        window: Where the image is in its padding.
         truth: By task.
         valid: By task.
         predictions: By task.
@@ -145,6 +146,7 @@ class Seen(NamedTuple):
     """
 
     image: Float[Tensor, "1 3 y x"]
+    window: Window
     truth: Mapping[str, Shaped[Tensor, "1 *_ _ _"]]
     valid: Mapping[str, Bool[Tensor, "1 _ _"]]
     predictions: Mapping[str, Float[Tensor, "1 _ y x"]]
@@ -156,16 +158,17 @@ def look_at(network: MultiTaskNetwork, loader: Iterable[list[Batch]], device: st
     """Run a network over a loader's images, and yield each with the features and contexts of its distillation."""
     module: Any = network.distillation
     for batch in (batch for batches in loader for batch in batches):
-        images = batch["image"].to(device).float() / 255
+        images = network_input(batch, device)
         features, auxiliary, _ = network.encode(images)
         contexts = module.contexts(features, auxiliary)
         _, predictions = network.decode(module.refine(features, contexts), images)
-        for i, (h, w) in enumerate(batch["size"]):
+        for i, window in enumerate(batch["window"]):
             one = slice(i, i + 1)
             yield Seen(
                 images[one],
-                {task: x[one, ..., :h, :w] for task, x in batch["truth"].items()},
-                {task: x[one, :h, :w] for task, x in batch["valid"].items()},
+                window,
+                {task: cut(x[one], window) for task, x in batch["truth"].items()},
+                {task: cut(x[one], window) for task, x in batch["valid"].items()},
                 {task: x[one] for task, x in predictions.items()},
                 {task: _per_level(lambda x, one=one: x[one], f) for task, f in features.items()},
                 {pair: _per_level(lambda x, one=one: x[one], c) for pair, c in contexts.items()},
@@ -235,7 +238,7 @@ class Tally:
 def _score(meter: Meter, logits: Float[Tensor, "1 _ y x"], seen: Seen) -> None:
     """Add a prediction, without the padding."""
     truth, valid = seen.truth[meter.task.name], seen.valid[meter.task.name]
-    meter.update(logits[..., : valid.shape[1], : valid.shape[2]].float().cpu(), truth, valid)
+    meter.update(cut(logits, seen.window).float().cpu(), truth, valid)
 
 
 def _per_level(function: Callable[..., Tensor], *maps: Any) -> Any:

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from atrc.data.dataset import MultiTaskDataset
 from atrc.data.loader import Loader
-from atrc.data.sample import Batch
+from atrc.data.sample import Batch, cut, network_input, without_padding
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded
 from atrc.errors import UserError
@@ -133,11 +133,11 @@ def evaluate(
     network.eval()
     for batches in tqdm(loader, "evaluate", unit="batch", disable=None if progress else True, leave=False):
         for batch in batches:
-            predictions = inference(network, batch["image"].to(device).float() / 255)
+            predictions = inference(network, network_input(batch, device))
             for task, meter in meters.items():
                 logits = predictions[task].float().cpu()
-                for i, (truth, valid) in enumerate(_labels(batch, task)):
-                    meter.update(logits[i : i + 1, :, : valid.shape[1], : valid.shape[2]], truth, valid)
+                for i, (window, truth, valid) in enumerate(without_padding(batch, task)):
+                    meter.update(cut(logits[i : i + 1], window), truth, valid)
     network.train(training)
     results = {task: meter.result() for task, meter in meters.items()}
     if not _distributed() or torch.distributed.get_rank() == 0:
@@ -156,19 +156,13 @@ def constant_results(tasks: Sequence[Task], loader: DataLoader[list[Batch]]) -> 
     scores = {}
     for task in tasks:
         meter = Meter(task, fast=False)
-        images = [image for batch in batches for image in _labels(batch, task.name)]
+        images = [(truth, valid) for batch in batches for _, truth, valid in without_padding(batch, task.name)]
         constant = task.constant(images)
         for truth, valid in images:
             meter.counts[1] += valid.sum()
             meter.metric.update(constant.expand(*constant.shape[:-2], *valid.shape[-2:]).contiguous(), truth, valid)
         scores[task.name] = meter.result()
     return scores
-
-
-def _labels(batch: Batch, task: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the truth of every image and where it is valid, without the padding."""
-    for i, (h, w) in enumerate(batch["size"]):
-        yield batch["truth"][task][i : i + 1, ..., :h, :w], batch["valid"][task][i : i + 1, :h, :w]
 
 
 def warnings_about(results: dict[str, Result]) -> list[str]:

@@ -34,7 +34,7 @@ def describe_protocol(
         "images": len(dataset),
         "image": list(map(int, first)),
         "crop": list(crop),
-        "padding": "whole images, padded at the right and the bottom to the crop",
+        "padding": "whole images, centred in the crop, with zeros around them after normalisation",
         **inference.to_dict(),
         "checkpoint": checkpoint,
         "tasks": {task.name: _describe(task.metric_name, task.metric()) for task in tasks},

@@ -32,6 +32,12 @@ class DataConfig:
         crop: Height and width of training crops; evaluation pads to it [px].
         batch_size: Images of a step, over all devices.
         scale: Range of the random rescale.
+        distortion: Strength of the photometric distortion: 1 as in the paper, 0 for none.
+        labels: How crops treat labels: "exact" resizes them by the centres of the pixels, and what shows no human part
+            is background; "released" does as the released code: OpenCV's corner rule, and a crop without human parts
+            is ignored for that task. The recipes of the paper set it.
+        centroids: NPY file of 40 unit vectors, the label regions of normals: a published network needs those that it
+            was trained with. By default they are computed from the training normals.
         workers: Loader processes per device; 0 loads in the training process. By default 0 on a CPU, where a loader
             would only take cores from the training, and up to 8 on a GPU.
     """
@@ -42,6 +48,9 @@ class DataConfig:
     crop: tuple[int, int] = (425, 560)
     batch_size: int = 8
     scale: tuple[float, float] = (0.5, 2.0)
+    distortion: float = 1.0
+    labels: Literal["exact", "released"] = "exact"
+    centroids: str | None = None
     workers: int | None = None
 
     def loader_workers(self, device_type: str, devices: int = 1) -> int:
@@ -195,10 +204,13 @@ FREE = (
 )
 
 
+EARLIER_DATA = {"distortion": None}  # images were distorted and padded in another way
+
+
 def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Name the keys, dotted, in which two recipes differ, leaving out what does not change the result."""
     # For keys that a recipe of an older atrc does not have yet
-    defaults = flatten(Recipe().to_dict()) | flatten({"network": EARLIER})
+    defaults = flatten(Recipe().to_dict()) | flatten({"network": EARLIER, "data": EARLIER_DATA})
     a, b = defaults | flatten(one), defaults | flatten(other)
     return [key for key in dict.fromkeys([*a, *b]) if key not in FREE and a.get(key) != b.get(key)]
 

@@ -1,4 +1,4 @@
-"""A study that takes seconds: 32x32 crops of drawn scenes; and an executor without processes."""
+"""A study that takes seconds: a tiny network on 32x32 crops of drawn scenes; and an executor without processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from atrc.studies.running.run import Executor, Job, Run
 from atrc.studies.running.work import run_cell
 from atrc.studies.study import Study
 
-ALONE = {"name": "One each", "single_task": True, "set": {"data.tasks": ["semseg", "depth"]}}
+ALONE = {"name": "One each", "single_task": True}
 SEARCHED = {"name": "ATRC / searched", "recipes": ["network/global"], "search": ["search/contexts"]}
 BROKEN = {"name": "broken", "set": {"network.backbone": "hrnet19"}}
 
 
 def settings(data: Path | str, steps: int = 2) -> dict:
     return {
+        "network.backbone": "timm:test_efficientnet",
         "data.root": str(data),
+        "data.tasks": ["semseg", "depth"],
         "data.crop": [32, 32],
         "data.batch_size": 4,
         "data.workers": 0,

@@ -6,7 +6,6 @@ import pytest
 
 from atrc.app.study.board import Board, describe_time, table
 from atrc.studies.plan import plan
-from atrc.studies.running import progress
 from atrc.studies.running import run as runner
 from atrc.studies.running.run import Executor, Job, Run
 from atrc.studies.study import Study
@@ -55,7 +54,7 @@ class Pretending(Executor):
 def study(tmp_path, monkeypatch):
     """Two cells of 20 steps, one after the other, each step two seconds; returns a runner of them."""
     rounds = [0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: 10.0 * rounds[0])
+    monkeypatch.setattr(runner.time, "monotonic", lambda: 10.0 * rounds[0])
     monkeypatch.setattr(runner.time, "sleep", lambda seconds: rounds.__setitem__(0, rounds[0] + 1))
     file = write_study(tmp_path / "s.yaml", "nowhere", {"name": "a"}, {"name": "b"}, steps=20, seeds=(0,))
     cells = plan(Study.load(file), tmp_path / "out")

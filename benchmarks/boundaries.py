@@ -274,7 +274,7 @@ def main() -> None:
         evaluate_folders(options.bsds / "pidinet", options.bsds / "truths", PUBLISHED["pidinet"][0])  # compiles
         results = {"published": reproduce(options.bsds, options.workers)}
         results |= {system: rule_changes(options.bsds, system, options.workers) for system in PUBLISHED}
-        print("\n\n".join(flat_table(rows) for rows in results.values()))
+        print("\n\n".join(flat_table(rows) for rows in results.values()), flush=True)
     else:
         results = {"speed": [measure(name, options.images, options.workers) for name in SETS]}
         print(table(results["speed"]))

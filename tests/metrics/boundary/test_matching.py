@@ -92,19 +92,26 @@ def test_the_matching_stays_maximum_while_pixels_come_and_go(
     seed: int, density: float, true: float, radius: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    truth, before = random_map(rng, true), np.zeros((12, 15), bool)
+    truths, before = [random_map(rng, true) for _ in range(3)], np.zeros((12, 15), bool)
     margin = int(radius) + 1
-    matching = Matching(np.pad(truth, margin), radius)
+    alone = Matching(np.pad(truths[0], margin), radius)
+    votes, voted = np.zeros(np.pad(before, margin).size, np.uint8), 0
+    sharing = [Matching(np.pad(truth, margin), radius, votes) for truth in truths]
     for _ in range(12):
         after = before ^ (random_map(rng, 0.2) & (before | random_map(rng, density)))
         added, removed = (
             np.flatnonzero(np.pad(m, margin)).astype(np.int32) for m in (after & ~before, before & ~after)
         )
-        matching.update(added, removed)
-        assert matching.size == largest(after, truth, radius)
-        pixels, truths = matching.matched()
-        assert np.pad(after, margin).flat[pixels].all()
-        assert np.unique(pixels).size == np.unique(truths).size == matching.size
+        alone.update(added, removed)
+        voted += sum(matching.update(added, removed) for matching in sharing)
+        for matching, truth in zip((alone, *sharing), (truths[0], *truths), strict=True):
+            assert matching.size == largest(after, truth, radius)
+            pixels, found = matching.matched()
+            assert np.pad(after, margin).flat[pixels].all()
+            assert np.unique(pixels).size == np.unique(found).size == matching.size
+        matched = [matching.matched()[0] for matching in sharing]
+        np.testing.assert_array_equal(votes, np.bincount(np.concatenate(matched), minlength=votes.size))
+        assert voted == np.count_nonzero(votes)
         before = after
 
 

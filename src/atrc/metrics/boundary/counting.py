@@ -100,7 +100,7 @@ def boundary_counts(
     radius = protocol.max_dist * math.hypot(*probability.shape)
     margin = int(radius) + 1
     strength = np.pad(boundary_strength(probability, protocol), margin)
-    votes = np.zeros(strength.size, np.uint8)
+    votes = np.zeros(strength.size, np.uint8) if len(truths) > 1 else None
     matchings = [Matching(np.pad(one, margin), radius, votes) for one in truths]
     counts = np.empty((len(protocol.thresholds), 4), np.int64)
     correct = predicted = 0

@@ -28,29 +28,45 @@ def triangle_filter(values: Float32[ndarray, "h w"], radius: int) -> Float32[nda
 
     Equal to the bit to ``scipy.ndimage.correlate1d`` along columns, then rows; SciPy takes long to import.
     """
-    half = (np.arange(radius + 1, 0, -1) / (radius + 1) ** 2).astype(np.float64)
-    down = np.ascontiguousarray(_filter_rows(np.ascontiguousarray(values.T), half).T)
-    return _filter_rows(down, half)
+    smooth = np.empty_like(values)
+    _filter(values, np.arange(radius + 1, 0, -1) / (radius + 1) ** 2, smooth)
+    return smooth
 
 
 @jit(nogil=True)
 @no_type_check
-def _filter_rows(values, half):
-    """Correlate each row with the weights in ``half``: of its centre, then of the distances 1, 2, .."""
+def _filter(values, half, smooth):
+    """Correlate with the weights in ``half``: of the centre, then of the distances 1, 2, .."""
     height, width = values.shape
     reach = half.size - 1
-    filtered = np.empty_like(values)
+    total = np.empty(width)
     line = np.empty(width + 2 * reach)
     for y in range(height):
-        for i in range(line.size):
-            x = (i - reach) % (2 * width)
-            line[i] = values[y, min(x, 2 * width - 1 - x)]
         for x in range(width):
-            total = line[x + reach] * half[0]
-            for step in range(reach, 0, -1):
-                total += (line[x + reach - step] + line[x + reach + step]) * half[step]
-            filtered[y, x] = total
-    return filtered
+            total[x] = values[y, x] * half[0]
+        for step in range(reach, 0, -1):
+            above, below = values[_mirror(y - step, height)], values[_mirror(y + step, height)]
+            for x in range(width):
+                total[x] += (np.float64(above[x]) + np.float64(below[x])) * half[step]
+        for x in range(width):
+            line[reach + x] = np.float32(total[x])
+        for x in range(reach):
+            line[x] = line[reach + _mirror(x - reach, width)]
+            line[reach + width + x] = line[reach + _mirror(width + x, width)]
+        for x in range(width):
+            total[x] = line[reach + x] * half[0]
+        for step in range(reach, 0, -1):
+            for x in range(width):
+                total[x] += (line[reach + x - step] + line[reach + x + step]) * half[step]
+        for x in range(width):
+            smooth[y, x] = total[x]
+
+
+@jit(nogil=True)
+@no_type_check
+def _mirror(index, length):
+    index %= 2 * length
+    return min(index, 2 * length - 1 - index)
 
 
 def _normals(probability: Float32[ndarray, "h w"]) -> tuple[Float32[ndarray, "h w"], Float32[ndarray, "h w"]]:

@@ -74,7 +74,12 @@ def test_several_single_task_runs_make_one_baseline(checkpoint, baseline, capsys
     gain = ((values["semseg"] - 40) / 40 + (0.5 - values["depth"]) / 0.5) / 2
     assert scored["delta_m"] == pytest.approx(100 * gain)
     assert {task: entry["value"] for task, entry in scored["baseline"].items()} == {"semseg": 40, "depth": 0.5}
-    assert [line.split()[0] for line in capsys.readouterr().err.strip().splitlines()] == [*TASKS, "delta_m"]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith("  ")] == [*TASKS, "delta_m"]
+    classes = [line for line in lines if line.startswith("  semseg ")]  # before the summary
+    assert len(classes) == 40
+    assert "IoU" in classes[0]
+    assert lines.index(classes[-1]) < len(lines) - 3
     assert scored["protocol"]["checkpoint"] == "last"
     assert scored["step"] == 4
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import mutations
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +165,17 @@ methods = st.sampled_from([zipfile.ZIP_STORED] * 4 + [zipfile.ZIP_DEFLATED])
 whole = st.deferred(lambda: st.just({**documents()[0], "network": network().state_dict()}))
 edits = mutations.rarely(edits, whole)
 checkpoints = st.builds(torch_saved, edits, mutations.seeds, methods)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _built_before_examples_are_drawn():
+    for make in (
+        network,
+        documents,
+        weights,
+        configs,
+    ):  # beartype draws from the module random, which strategies may not
+        make()
 
 
 @mutations.few

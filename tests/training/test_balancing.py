@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from atrc.errors import UserError
@@ -18,11 +17,9 @@ from atrc.training.balancing import build_balancing, require_balancing
 from atrc.training.loop import fit
 from atrc.training.losses import total_loss
 from atrc.training.phases.train import TrainPhase
-from atrc.training.recipe import DataConfig, NetworkConfig, OptimConfig, Recipe
-from atrc.training.run.checkpoint import Checkpoint
-from atrc.training.run.folder import plain, read_table
-from atrc.training.step import Stepper
-from forks import ranks, wait
+from atrc.training.recipe import NetworkConfig, OptimConfig, Recipe
+from atrc.training.run.folder import read_table
+from runs import break_at, last, same_run, tiny
 
 TASKS = SemanticSegmentation(num_classes=40, weight=2.0), Depth(weight=5.0)
 PAIR = ["semseg", "depth"]
@@ -33,28 +30,15 @@ def leaves():
     return {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
 
 
-def recipe(out, data, balancing, steps=4, **network):
-    return Recipe(
-        out=str(out),
-        data=DataConfig(root=str(data), tasks=PAIR, crop=(32, 32), batch_size=2, workers=0),
-        network=NetworkConfig(**network),
-        optim=OptimConfig(steps=steps, balancing=balancing),
-        validate_every=2,
-        log_every=1,
-        accelerator="cpu",
-        precision="32",
-    )
+def recipe(out, data, balancing, steps=4, **options):
+    return tiny(out, data, steps, tasks=PAIR, balancing=balancing, **options)
 
 
 def weights(run, task):
     return [float(row[f"weight/{task}"]) for row in read_table(run / "train.csv")]
 
 
-def last(run):
-    return Checkpoint.load(run / "checkpoints/last.ckpt")
-
-
-def test_fixed_weights_are_the_weighed_sum_and_nothing_more(nyud_tasks):
+def test_fixed_weights_are_the_weighted_sum_and_nothing_more(nyud_tasks):
     losses = leaves()
     fixed = build_balancing("fixed", TASKS, [])
     total = fixed.total(losses)
@@ -62,7 +46,7 @@ def test_fixed_weights_are_the_weighed_sum_and_nothing_more(nyud_tasks):
     assert total.item() == 2 * (3 + 0.75 + 0.25) + 5 * 0.5
     fixed.backward(total, losses, torch.Tensor.backward, alone)
     assert [loss.grad.item() for loss in losses.values()] == [2, 2, 2, 5]
-    phase = TrainPhase(build_network(NetworkConfig(), nyud_tasks), Recipe())
+    phase = TrainPhase(build_network(NetworkConfig("timm:test_efficientnet"), nyud_tasks), Recipe())
     assert len(phase.weight_optimizer.param_groups) == 1
     assert list(phase.traces(0)) == ["lr"]
     assert not phase.balancing.state_dict()
@@ -120,26 +104,15 @@ def test_sgd_trains_the_log_variances_without_decay_and_clipping_leaves_them_alo
 
 
 def test_a_broken_run_with_uncertainty_resumes_as_if_unbroken(tmp_path, nyud_folder, monkeypatch):
-    step = Stepper.take
-
-    def broken(self, number, batch):
-        if number == 3:
-            raise KeyboardInterrupt
-        return step(self, number, batch)
-
-    whole = recipe(tmp_path / "whole", nyud_folder, "uncertainty")
-    again = recipe(tmp_path / "again", nyud_folder, "uncertainty")
+    whole, again = (recipe(tmp_path / name, nyud_folder, "uncertainty") for name in ("whole", "again"))
     fit(whole, progress=False)
     with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "take", broken)
+        break_at(patch, 3)
         with pytest.raises(KeyboardInterrupt):
             fit(again, progress=False)
     fit(again, resume=True, progress=False)
-    one, other = last(tmp_path / "whole"), last(tmp_path / "again")
-    assert all(torch.equal(one.network[key], other.network[key]) for key in one.network)
-    found = one.training["balancing"]["log_variance"]
-    assert torch.equal(found, other.training["balancing"]["log_variance"])
-    assert weights(tmp_path / "whole", "depth") == weights(tmp_path / "again", "depth")
+    assert same_run(tmp_path / "whole", tmp_path / "again")
+    found = last(tmp_path / "whole").training["balancing"]["log_variance"]
     assert weights(tmp_path / "whole", "depth")[-1] == pytest.approx(math.exp(-found[1]), rel=1e-6)
     assert len(set(weights(tmp_path / "whole", "depth"))) == 4
 
@@ -150,23 +123,8 @@ def test_a_search_can_learn_its_weights_too(tmp_path, nyud_folder):
     assert len(last(tmp_path / "run").training["optimizer"]["members"]) == 2
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
-def test_two_processes_learn_the_weights_that_one_does_on_the_same_global_batch(tmp_path, nyud_folder):
-    one, two = (recipe(tmp_path / n, nyud_folder, "uncertainty", 3) for n in ("one", "two"))
-    for what in (one, two):
-        what.precision, what.validate_every, what.data.crop = "64", 0, (48, 64)
-    two.devices = 2
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(plain(two.to_dict())))
-    with ranks(["train", "--config", str(tmp_path / "c.yaml")], tmp_path) as processes:
-        fit(one, progress=False)
-        ended = [wait(process, 300) for process in processes]
-    assert ended == [0, 0], (tmp_path / "rank0.log").read_text() + (tmp_path / "rank1.log").read_text()
-    for task in PAIR:
-        assert weights(tmp_path / "two", task) == pytest.approx(weights(tmp_path / "one", task), rel=1e-6)
-
-
 def two_tasks():
-    """Losses whose weighed gradients in `shared` are (2, 0) and (0, 1); `own` is depth's, `idle` nobody's."""
+    """Losses whose weighted gradients in `shared` are (2, 0) and (0, 1); `own` is depth's, `idle` of no task."""
     shared, own, idle = (nn.Parameter(torch.tensor(value)) for value in ([3.0, 7.0], 4.0, 1.0))
     return {"semseg": shared[0], "depth": 0.2 * shared[1] + 3 * own}, [shared, own, idle]
 

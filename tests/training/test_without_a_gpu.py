@@ -52,7 +52,7 @@ def make_phase(tasks, device, *, search):
     assert genotype.counts().keys() == set(CONTEXTS)
     with torch.device(device):
         make = supergraph(names) if search else lambda channels: ATRC(genotype, channels)
-        network = MultiTaskNetwork(tasks, build_backbone("hrnet18"), make)
+        network = MultiTaskNetwork(tasks, build_backbone("timm:test_efficientnet"), make)
     recompute(network, default_recompute(network))
     return (ContextSearch if search else TrainPhase)(network, Recipe())
 

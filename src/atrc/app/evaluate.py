@@ -51,6 +51,8 @@ def score_checkpoint(
     loader = evaluation_loader(dataset, crop, saved.recipe["data"]["batch_size"], workers)
     results = evaluate(saved.build().to(place), tasks, loader, device=place, inference=inference)
     for task, result in results.items():
+        print_classes(task, result)
+    for task, result in results.items():
         print(f"{task:12} {result.metric:6} {result}", file=sys.stderr)
     gain = compare(results, {task: result for task, (_, result) in known.items()}) if known else None
     if gain is not None:
@@ -63,6 +65,17 @@ def score_checkpoint(
         "protocol": protocol,
         "step": saved.step,
     }
+
+
+def print_classes(task: str, result: Result) -> None:
+    """Print the IoU of every class and its share of the valid pixels, if the task has classes."""
+    pixels = [sum(row) for row in result.confusion]
+    for (name, iou), count in zip(result.classes.items(), pixels, strict=True):
+        shown = "-" if iou is None else f"{iou:.2f} %"
+        print(
+            f"  {task} {name:20} IoU {shown:>9}  {100 * count / max(1, sum(pixels)):6.2f} % of the pixels",
+            file=sys.stderr,
+        )
 
 
 def read_baselines(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Integer, Shaped, UInt8
 from torch import Tensor
 from torchvision import tv_tensors
@@ -155,10 +156,17 @@ def masked_cross_entropy(
     valid: Bool[Tensor, "b h w"],
     across: Across = alone,
     weights: Float[Tensor, " k"] | None = None,
+    smoothing: float = 0.0,
 ) -> Float[Tensor, ""]:
     """Average the (class-weighted) cross entropy over valid pixels, not over the weights.
 
-    Logits of another size are resized to that of the labels.
+    Logits of another size are resized to that of the labels; those whose labels are smoothed have their size.
     """
-    total = resized_cross_entropy(logits, torch.where(valid, labels, -1), weights)
+    labels = torch.where(valid, labels, -1)
+    if smoothing:
+        weights = None if weights is None else weights.to(logits)
+        options: dict[str, Any] = {"ignore_index": -1, "reduction": "sum", "label_smoothing": smoothing}
+        total = F.cross_entropy(logits, labels.long(), weights, **options)
+    else:
+        total = resized_cross_entropy(logits, labels, weights)
     return total / across(valid.sum().to(logits.dtype)).clamp(min=1)

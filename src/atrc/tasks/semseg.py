@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
 from atrc import metrics
+from atrc.errors import UserError
 from atrc.tasks.base import Across, Labelled, Task, alone, masked_cross_entropy
 from atrc.tasks.colours import Legend, palette
 
@@ -22,13 +24,17 @@ from atrc.tasks.colours import Legend, palette
 class SemanticSegmentation(Task):
     """One class per pixel. Truth: class indices 0 .. k-1; cross entropy; mIoU; regions are the classes.
 
-    `class_colours` are RGB [0..255], one for every class; the palette by default.
+    `class_colours` are RGB [0..255], one for every class; the palette by default. `class_weights` multiply the cross
+    entropy of the pixels of each class; training replaces "median_frequency" by numbers. `label_smoothing` is the
+    share of the loss that goes to all classes alike. The paper has neither.
     """
 
     name: str = "semseg"
     num_classes: int = 40
     class_names: tuple[str, ...] = ()
     class_colours: tuple[tuple[int, int, int], ...] = ()
+    class_weights: tuple[float, ...] | Literal["median_frequency"] = ()
+    label_smoothing: float = 0.0
     weight: float = field(default=1.0, kw_only=True)
 
     metric_name: ClassVar[str] = "mIoU"
@@ -37,6 +43,18 @@ class SemanticSegmentation(Task):
     kind_title: ClassVar[str] = "Semantic classes"
     hub_tag: ClassVar[str] = "semantic-segmentation"
     limits_crop: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        weights = self.class_weights
+        if isinstance(weights, tuple) and len(weights) not in (0, self.num_classes):
+            raise UserError(
+                f"{self.name}: class_weights has {len(weights)} numbers for {self.num_classes} classes; give one for "
+                "each, or median_frequency"
+            )
+        if isinstance(weights, tuple) and not all(0 <= weight < math.inf for weight in weights):
+            raise UserError(f"{self.name}: class_weights holds {min(weights)}; give numbers of 0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise UserError(f"{self.name}: label_smoothing is {self.label_smoothing}; give 0 or more, but less than 1")
 
     @property
     def channels(self) -> int:
@@ -70,7 +88,13 @@ class SemanticSegmentation(Task):
         valid: Bool[Tensor, "b h w"],
         across: Across = alone,
     ) -> Float[Tensor, ""]:
-        return masked_cross_entropy(logits, truth, valid, across)
+        weights = self.region_weights(truth, valid, across)
+        return masked_cross_entropy(logits, truth, valid, across, weights, self.label_smoothing)
+
+    def region_weights(
+        self, labels: Integer[Tensor, "b h w"], valid: Bool[Tensor, "b h w"], across: Across
+    ) -> Float[Tensor, " k"] | None:
+        return torch.tensor(self.class_weights, device=labels.device) if self.class_weights else None
 
     def region_labels(self, truth: Integer[Tensor, "b h w"]) -> Integer[Tensor, "b h w"]:
         return truth

@@ -6,7 +6,6 @@ exactly what an unbroken one does there.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -31,11 +30,19 @@ from atrc.search.build import build_supergraph
 from atrc.tasks import Task, tasks_to_dicts
 from atrc.training.distributed.processes import all_or_none, make_fabric
 from atrc.training.distributed.sync_batch_norm import synchronise
-from atrc.training.evaluation.evaluate import Result, evaluate, evaluation_loader, read_results, results_to_dict
+from atrc.training.evaluation.evaluate import (
+    Result,
+    evaluate,
+    evaluation_loader,
+    read_results,
+    results_to_dict,
+    to_json,
+)
 from atrc.training.evaluation.protocol import describe_protocol
 from atrc.training.execution import arrange
 from atrc.training.fine_tuning import freeze, initialise
 from atrc.training.logs import Logs
+from atrc.training.losses import configure_losses
 from atrc.training.nonfinite import Guard
 from atrc.training.optim import averaged, make_ema
 from atrc.training.phases.search import BranchSearch, ContextSearch
@@ -108,7 +115,8 @@ def prepare_data(fabric: Fabric, recipe: Recipe) -> RunData:
     train = open_dataset(data.root, "train", data.tasks, data.url)
     val = open_dataset(data.root, "val", data.tasks)
     with fabric.rank_zero_first():
-        return RunData(train, val, with_centroids(train, data.centroids))
+        tasks = with_centroids(train, data.centroids)
+        return RunData(train, val, configure_losses(tasks, recipe.loss, train))
 
 
 def build_phase(fabric: Fabric, recipe: Recipe, tasks: tuple[Task, ...], *, search: bool) -> TrainPhase:
@@ -119,9 +127,9 @@ def build_phase(fabric: Fabric, recipe: Recipe, tasks: tuple[Task, ...], *, sear
     space = recipe.search.space if search else None
     build = partial(build_supergraph, space=space) if space else build_network
     network = build(recipe.network, tasks, seed=recipe.seed)
-    freeze(network, recipe.network.freeze)
     if fabric.world_size > 1:
         synchronise(network, fabric.device.type)
+    freeze(network, recipe.network.freeze)  # the modules that are there to stay
     return PHASES[space](network, recipe)
 
 
@@ -291,7 +299,7 @@ class Fit:
                 "protocol": describe_protocol(self.data.val, self.data.tasks, self.recipe.data.crop),
                 "results": results_to_dict(results),
             }
-            write_atomic(self.folder.results, json.dumps(content, indent=2) + "\n")
+            write_atomic(self.folder.results, to_json(content) + "\n")
             self.logs.close()
         self.fabric.barrier()
         return results

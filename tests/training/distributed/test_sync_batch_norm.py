@@ -1,6 +1,9 @@
+from functools import partial
+
 import pytest
 import torch
 import torch.multiprocessing as mp
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from atrc.training.distributed.sync_batch_norm import SyncBatchNorm2d, synchronise
@@ -8,9 +11,9 @@ from atrc.training.distributed.sync_batch_norm import SyncBatchNorm2d, synchroni
 WORLD = 2
 
 
-def _share(rank, folder, whole, weight):
+def _share(rank, folder, whole, weight, make):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
-    norm = nn.BatchNorm2d(3).double()
+    norm = make().double()
     synchronise(nn.Sequential(norm), "cpu")
     share = whole[rank::WORLD].clone().requires_grad_()
     output = norm(share)
@@ -23,13 +26,14 @@ def _share(rank, folder, whole, weight):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks beside threads
-def test_two_uneven_processes_equal_one_in_output_statistics_and_gradients(tmp_path):
+@pytest.mark.parametrize("make", [partial(nn.BatchNorm2d, 3), partial(BatchNormAct2d, 3)], ids=["torch", "timm"])
+def test_two_uneven_processes_equal_one_in_output_statistics_and_gradients(tmp_path, make):
     whole, weight = torch.randn(2, 5, 3, 4, 6, dtype=torch.float64)
-    norm = nn.BatchNorm2d(3).double()
+    norm = make().double()
     expected_in = whole.clone().requires_grad_()
     expected = norm(expected_in)
     (expected * weight).sum().backward()
-    mp.start_processes(_share, (tmp_path, whole, weight), WORLD, start_method="fork")
+    mp.start_processes(_share, (tmp_path, whole, weight, make), WORLD, start_method="fork")
     for rank in range(WORLD):
         output, grad, mean, variance, *grads = torch.load(tmp_path / f"{rank}.pt")
         torch.testing.assert_close(output, expected[rank::WORLD].detach())
@@ -71,3 +75,11 @@ def test_alone_it_is_an_ordinary_batch_norm_with_the_same_state():
     x = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(ours(x), norm(x))
     assert list(ours.state_dict()) == list(norm.state_dict())
+
+
+def test_on_a_gpu_activations_that_timm_keeps_in_its_norms_stay():
+    network = nn.Sequential(BatchNormAct2d(3), nn.BatchNorm2d(3))
+    synchronise(network, "cuda")
+    assert isinstance(network[0], nn.SyncBatchNorm)
+    assert isinstance(network[0].act, nn.ReLU)
+    assert type(network[1]) is nn.SyncBatchNorm

@@ -229,3 +229,13 @@ def test_every_key_that_differs_is_named_with_both_values():
     ]
     assert protocol_differences(ours, theirs | {"split": "val", "checkpoint": None}, []) == []
     assert protocol_differences(ours, None, []) == ["no protocol is recorded there"]
+
+
+def test_a_result_has_the_iou_of_every_class_and_the_confusion_matrix():
+    meter = Meter(SemanticSegmentation(num_classes=3, class_names=("floor", "wall", "door")), fast=False)
+    truth, predicted = torch.tensor([[[0, 0, 0, 1]]]), torch.tensor([[[0, 0, 1, 1]]])
+    meter.update(torch.nn.functional.one_hot(predicted, 3).permute(0, 3, 1, 2).float(), truth, torch.ones(1, 1, 4) > 0)
+    result = meter.result()
+    assert result.confusion == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert result.classes == {"floor": pytest.approx(200 / 3), "wall": 50.0, "door": None}
+    assert result.value == pytest.approx((200 / 3 + 50) / 2)

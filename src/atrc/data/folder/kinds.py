@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from atrc.data.folder.labels import (
     HIGHEST,
@@ -30,8 +30,26 @@ def describe_classes(kind: type[SemanticSegmentation], section: Section, common:
     values = class_values(section, classes)
     names = tuple(dict.fromkeys(classes))
     ignored = ignored_values(section, values)
-    task = kind(**common, num_classes=len(names), class_names=names, class_colours=class_colours(section, names))
+    task = kind(
+        **common,
+        num_classes=len(names),
+        class_names=names,
+        class_colours=class_colours(section, names),
+        class_weights=class_weights(section, names),
+        label_smoothing=section.number("label_smoothing", 0.0, high=1.0),
+    )
     return task, ClassLabels(section.key, values, ignored, names)
+
+
+def class_weights(section: Section, names: tuple[str, ...]) -> tuple[float, ...] | Literal["median_frequency"]:
+    """Return the weights of the classes in the loss."""
+    given = section.take("class_weights", [])
+    if given == "median_frequency":
+        return "median_frequency"
+    weights = [as_number(weight) for weight in given] if isinstance(given, list) else [None]
+    if len(weights) not in (0, len(names)) or not all(weight is not None and weight >= 0 for weight in weights):
+        section.fail("class_weights", f"is {show(given)}; give {len(names)} numbers of 0 or more, or median_frequency")
+    return tuple(weight for weight in weights if weight is not None)
 
 
 def class_values(section: Section, classes: Any) -> dict[int, int]:

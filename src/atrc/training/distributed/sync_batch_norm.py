@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 
 
@@ -31,35 +32,55 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not dist.is_initialized():
             return super().forward(input)
-        if input.dtype in (torch.float16, torch.bfloat16):  # counts and sums need more digits
-            with torch.autocast(input.device.type, enabled=False):
-                return self.forward(input.float()).to(input.dtype)
-        count = input.new_full((1,), input.numel() / input.shape[1])
-        sums = _AllReduceSum.apply(torch.cat([input.sum((0, 2, 3)), count]))
-        centred = input - (mean := sums[:-1] / sums[-1])[:, None, None]
-        # A second sum, of squared distances: E[x^2] - E[x]^2 would cancel in float32.
-        variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / sums[-1]
-        self._track(mean.detach(), variance.detach(), float(sums[-1].detach()))
-        normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
-        if self.affine:
-            normalised = normalised * self.weight[:, None, None] + self.bias[:, None, None]
-        return normalised
+        return normalise(self, input)
 
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked += 1
-        momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, momentum)
-        self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+
+class SyncBatchNormAct2d(BatchNormAct2d):
+    """The same for timm's batch normalisation with an activation, as in EfficientNet."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not dist.is_initialized():
+            return super().forward(x)
+        return self.act(self.drop(normalise(self, x)))
+
+
+def normalise(norm: nn.BatchNorm2d, input: Tensor) -> Tensor:
+    """Normalise by the statistics of all processes, and track them."""
+    if input.dtype in (torch.float16, torch.bfloat16):  # counts and sums need more digits
+        with torch.autocast(input.device.type, enabled=False):
+            return normalise(norm, input.float()).to(input.dtype)
+    count = input.new_full((1,), input.numel() / input.shape[1])
+    sums = _AllReduceSum.apply(torch.cat([input.sum((0, 2, 3)), count]))
+    centred = input - (mean := sums[:-1] / sums[-1])[:, None, None]
+    # A second sum, of squared distances: E[x^2] - E[x]^2 would cancel in float32.
+    variance = _AllReduceSum.apply(centred.square().sum((0, 2, 3))) / sums[-1]
+    _track(norm, mean.detach(), variance.detach(), float(sums[-1].detach()))
+    normalised = centred * torch.rsqrt(variance + norm.eps)[:, None, None]
+    if norm.affine:
+        normalised = normalised * norm.weight[:, None, None] + norm.bias[:, None, None]
+    return normalised
+
+
+@torch.no_grad()
+def _track(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: float) -> None:
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked += 1
+    momentum = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, momentum)
+    norm.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+
+
+_SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: SyncBatchNorm2d,
+    BatchNormAct2d: SyncBatchNormAct2d,
+}
 
 
 def synchronise(network: nn.Module, device_type: str) -> None:
-    """Make every BatchNorm2d take its statistics over all processes; parameters, buffers and names stay."""
+    """Make every batch normalisation take its statistics over all processes; parameters, buffers and names stay."""
     if device_type != "cpu":
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        convert_sync_batchnorm(network)
         return
     for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncBatchNorm2d
+        module.__class__ = _SYNCHRONISED.get(type(module), type(module))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from atrc.data.sample import Batch, cut, network_input, without_padding
 from atrc.data.sampling import EverySampler
 from atrc.data.transforms import collate_padded
 from atrc.errors import UserError
+from atrc.metrics import MeanIoU
+from atrc.metrics.functional import intersection_over_union
 from atrc.network.inference import WHOLE, Inference
 from atrc.tasks import Task
 from atrc.training.evaluation.protocol import Protocol
@@ -37,6 +40,8 @@ class Result:
         unit: "%", "m" or "deg".
         higher_is_better: The direction of the metric.
         non_finite: Share of the valid pixels whose prediction is not a finite number; `value` leaves them out.
+        classes: IoU of every class [%], by name; None for one that does not occur. Empty for tasks without classes.
+        confusion: Pixels by true class (rows) and predicted class; empty for tasks without classes.
     """
 
     metric: str
@@ -44,6 +49,8 @@ class Result:
     unit: str
     higher_is_better: bool
     non_finite: float
+    classes: dict[str, float | None] = field(default_factory=dict)
+    confusion: list[list[int]] = field(default_factory=list)
 
     def __str__(self) -> str:
         decimals = 4 if self.unit == "m" else 2
@@ -61,7 +68,7 @@ class Meter:
     def update(self, logits: Tensor, truth: Tensor, valid: Tensor) -> None:
         """Add images; all tensors of one size.
 
-        No metric has a fair value for a prediction that is no number: such pixels are counted, not scored.
+        No metric has a fair value for a prediction that is not finite: such pixels are counted, not scored.
         """
         finite = logits.isfinite().all(1)
         self.counts += torch.stack([(valid & ~finite).sum(), valid.sum()])
@@ -82,7 +89,17 @@ class Meter:
             self.task.unit,
             bool(self.metric.higher_is_better),
             bad / pixels if pixels else 0.0,
+            *self._by_class(),
         )
+
+    def _by_class(self) -> tuple[dict[str, float | None], list[list[int]]]:
+        """Return the IoU of every class and the confusion matrix, over all processes."""
+        if not isinstance(self.metric, MeanIoU):
+            return {}, []
+        with self.metric.sync_context():
+            confusion = self.metric.confusion.cpu()
+        shares = zip(self.task.region_names, intersection_over_union(confusion).tolist(), strict=True)
+        return {name: None if math.isnan(iou) else 100 * iou for name, iou in shares}, confusion.tolist()
 
 
 def evaluation_loader(
@@ -185,6 +202,21 @@ def results_to_dict(results: dict[str, Result]) -> dict[str, Any]:
         task: asdict(result) | {"value": None if math.isnan(result.value) else result.value}
         for task, result in results.items()
     }
+
+
+def to_json(content: Any) -> str:
+    """Return JSON for people: indented, but with a row of numbers on one line.
+
+    >>> print(to_json({"confusion": [[3, 1], [0, 2]]}))
+    {
+      "confusion": [
+        [3, 1],
+        [0, 2]
+      ]
+    }
+    """
+    text = json.dumps(content, indent=2)
+    return re.sub(r"\[[\d\s,.e+-]+\]", lambda row: f"[{', '.join(row[0][1:-1].replace(',', ' ').split())}]", text)
 
 
 def read_results(path: Path) -> dict[str, Result]:

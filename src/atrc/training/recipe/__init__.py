@@ -2,6 +2,7 @@
 
 from atrc.training.recipe.config import (
     DataConfig,
+    LossConfig,
     NetworkConfig,
     OptimConfig,
     Recipe,
@@ -10,4 +11,13 @@ from atrc.training.recipe.config import (
     flatten,
 )
 
-__all__ = ["DataConfig", "NetworkConfig", "OptimConfig", "Recipe", "SearchConfig", "differences", "flatten"]
+__all__ = [
+    "DataConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "OptimConfig",
+    "Recipe",
+    "SearchConfig",
+    "differences",
+    "flatten",
+]

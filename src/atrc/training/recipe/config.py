@@ -11,6 +11,7 @@ from atrc.network.config import EARLIER, NetworkConfig
 
 __all__ = [
     "DataConfig",
+    "LossConfig",
     "NetworkConfig",
     "OptimConfig",
     "Recipe",
@@ -58,6 +59,20 @@ class DataConfig:
         if self.workers is not None:
             return self.workers
         return 0 if device_type == "cpu" else min(8, (os.cpu_count() or 1) // devices)
+
+
+@dataclass
+class LossConfig:
+    """Losses that differ from the paper's, by name of a task with classes. A `dataset.yaml` may set them too.
+
+    Attributes:
+        class_weights: Weights of the classes: a list of numbers, or "median_frequency" for the median frequency of a
+            class over its own, in the training images.
+        label_smoothing: Share of the loss that goes to all classes alike, such as 0.1.
+    """
+
+    class_weights: dict[str, list[float] | Literal["median_frequency"]] = field(default_factory=dict)
+    label_smoothing: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -137,6 +152,7 @@ class Recipe:
         out: The run's folder.
         data: Images and augmentation.
         network: What is trained.
+        loss: Losses that differ from the paper's.
         optim: How its weights are trained.
         search: How a genotype is searched (`atrc search` only).
         seed: Fixes initial weights, batches, augmentation and sampling.
@@ -161,6 +177,7 @@ class Recipe:
     out: str = "runs/run"
     data: DataConfig = field(default_factory=DataConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     seed: int = 0

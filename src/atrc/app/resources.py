@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import torch
@@ -11,9 +13,10 @@ from tqdm import tqdm
 
 from atrc.app.output import print_grid
 from atrc.errors import UserError
-from atrc.studies.costs import Cost, measure_row
-from atrc.studies.study import Study
-from atrc.training.resources import find_device
+from atrc.network import MultiTaskNetwork, build_network
+from atrc.studies.study import Row, Study
+from atrc.tasks import Task
+from atrc.training.resources import count_multiply_adds, count_parameters, find_device
 
 HEAD = (
     ("", "params", "paper", "MAdds", "paper", "latency"),
@@ -27,7 +30,7 @@ def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict
         raise UserError(f"repeats is {repeats}; it has to be 0 or more")
     device = str(find_device(device))
     studies = [Study.load(name) for name in names]
-    costs: list[Cost] = []
+    costs: list[dict[str, Any]] = []
     bar = tqdm(total=sum(len(study.rows) for study in studies), unit="row", disable=None, leave=False)
     for study in studies:
         found = []
@@ -46,15 +49,54 @@ def show_resources(names: Sequence[str], repeats: int, device: str) -> list[dict
         "\nMAdds: convolutions, matrix products and attention; the paper counts batch norm and ReLU too."
         + (f"\nLatency: median of {repeats} after one to warm up, on {device}{threads}." if repeats else "")
     )
-    return [asdict(cost) for cost in costs]
+    return costs
 
 
-def _cells(cost: Cost) -> list[str]:
-    return [
-        cost.row,
-        f"{cost.parameters / 1e6:.2f}",
-        "" if cost.paper_parameters is None else f"{cost.paper_parameters:.2f}",
-        f"{cost.multiply_adds / 1e9:.2f}",
-        "" if cost.paper_multiply_adds is None else f"{cost.paper_multiply_adds:.2f}",
-        "" if cost.latency is None else f"{cost.latency * 1e3:.0f}",
-    ]
+def measure_row(study: Study, row: Row, repeats: int, device: str) -> dict[str, Any]:
+    """Count the networks of a row for one image, and time them; single-task networks are added up.
+
+    Args:
+        study: The study.
+        row: One of its rows.
+        repeats: Timed passes after one to warm up; 0 does not time.
+        device: Where to time.
+    """
+    recipe = study.recipe(row)
+    config = dataclasses.replace(recipe.network, pretrained=False)
+    sets: list[tuple[Task, ...]] = [(task,) for task in study.tasks] if row.single_task else [study.tasks]
+    parameters, multiply_adds, latency = 0, 0, 0.0
+    for tasks in sets:
+        with torch.device("cpu" if repeats else "meta"):  # counting needs no memory
+            network = build_network(config, tasks).eval()
+        parameters += count_parameters(network)
+        multiply_adds += count_multiply_adds(network, recipe.data.crop)
+        latency += _measure_latency(network.to(device), recipe.data.crop, repeats) if repeats else 0.0
+    return {
+        "study": study.title,
+        "row": row.name,
+        "parameters": parameters,
+        "multiply_adds": multiply_adds,
+        "latency": latency if repeats else None,  # [s]
+        "paper_parameters": row.paper.get("parameters"),  # [M]
+        "paper_multiply_adds": row.paper.get("multiply_adds"),  # [G]
+    }
+
+
+@torch.inference_mode()
+def _measure_latency(network: MultiTaskNetwork, size: Sequence[int], repeats: int) -> float:
+    """Return the median time of one image [s], after one pass to warm up."""
+    image = torch.rand(1, 3, *size, device=network.mean.device)
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        network(image)
+        if image.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return median(times[1:])
+
+
+def _cells(cost: dict[str, Any]) -> list[str]:
+    sizes = ("parameters", 1e-6), ("paper_parameters", 1), ("multiply_adds", 1e-9), ("paper_multiply_adds", 1)
+    shown = [(cost[key], scale, 2) for key, scale in sizes] + [(cost["latency"], 1e3, 0)]
+    return [cost["row"], *("" if v is None else f"{v * scale:.{places}f}" for v, scale, places in shown)]

@@ -1,10 +1,11 @@
-"""The cells of a study: one system trained once. A cell is a folder that tells all about itself."""
+"""The cells of a study: one system trained once. A cell is a folder that holds everything about itself."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,8 +43,8 @@ class Cell:
         row: Name of the study's row.
         seed: Seed of all its stages.
         task: The task of a single-task network; None for one network for all.
-        folder: Holds cell.yaml, a run's folder for every stage, cell.log, and failed.txt if it failed.
-        stages: What is run, in order.
+        folder: With cell.yaml, a run's folder for every stage, cell.log, and failed.txt if it failed.
+        stages: Its runs, in order.
     """
 
     row: str
@@ -72,7 +73,7 @@ class Cell:
 
     @property
     def state(self) -> State:
-        """What the folder says; whether some process works on it at this moment, it cannot."""
+        """What the folder says; it does not say whether a process works on it at this moment."""
         if self.run.results.exists():
             return "done"
         if self.failure.exists():
@@ -86,7 +87,7 @@ class Cell:
 
     @property
     def devices(self) -> int:
-        """Devices of a node that it needs."""
+        """Devices that it needs on every node."""
         return max(stage.recipe.devices for stage in self.stages)
 
     @property
@@ -106,9 +107,9 @@ class Cell:
             done += stage.recipe.optim.steps if run.results.exists() else _last_step(run.path / "train.csv")
         return done
 
-    def seconds(self) -> float:
-        """Return the time that the finished stages took, over all continuations [s]."""
-        files = [self.stage_folder(stage).results for stage in self.stages]
+    def seconds(self, stages: Sequence[Stage] | None = None) -> float:
+        """Return the time that the finished ones of some stages took, of all by default, with continuations [s]."""
+        files = [self.stage_folder(stage).results for stage in (self.stages if stages is None else stages)]
         return float(sum(json.loads(file.read_text(encoding="utf-8"))["seconds"] for file in files if file.exists()))
 
     def reason(self) -> str | None:
@@ -116,7 +117,7 @@ class Cell:
         return self.failure.read_text(encoding="utf-8").strip() if self.state == "failed" else None
 
     def fail(self, reason: str) -> None:
-        """Note why it failed. Of several processes the first says it: the others only lost that one."""
+        """Write why it failed. The first of several processes knows: the others only lost that one."""
         if self.failure.exists():
             return
         write_atomic(self.failure, f"{' '.join(reason.split())}\n", shared=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrc.studies.cells import Cell
 from atrc.studies.measured import Measured
 from atrc.training.evaluation.evaluate import read_measurement
 from atrc.training.evaluation.protocol import Protocol, protocol_differences
@@ -14,23 +13,25 @@ from atrc.training.recipe import differences, flatten
 VARIED = ("network.", "search.", "out", "seed", "validate_every", "data.tasks", "deterministic")
 
 
-def protocol_warnings(rows: Sequence[Measured]) -> list[str]:
-    """Say which cells were measured by another protocol than the first that has results, and name the keys."""
-    reference: Protocol | None = None
+def compare_protocols(rows: Sequence[Measured]) -> tuple[Protocol | None, list[str]]:
+    """Return the protocol of the first results, with the metrics of all tasks; and which cells differ, by key."""
+    common: Protocol | None = None
     first = ""
     found: dict[tuple[str, str], dict[int, None]] = {}  # seeds, in order, by row and difference
-    for row in rows:
-        for cell, stage in _finished(row):
-            results, theirs = read_measurement(cell.folder / stage)
-            if reference is None and theirs is not None:
-                reference, first = {**theirs, "tasks": {}}, row.name
-            if reference is None:
-                continue
-            known = [task for task in results if task in reference["tasks"]]
-            if differing := protocol_differences(reference, theirs, known):
-                found.setdefault((row.name, "; ".join(differing)), {})[cell.seed] = None
-            reference["tasks"] = {**(theirs or {}).get("tasks", {}), **reference["tasks"]}
-    return [
+    stages = [(row, cell, cell.stage_folder(stage)) for row in rows for cell in row.cells for stage in cell.stages]
+    for row, cell, run in stages:
+        if not run.results.exists():
+            continue
+        results, protocol = read_measurement(run.path)
+        if common is None and protocol is not None:
+            common, first = {**protocol, "tasks": {}}, row.name
+        if common is None:
+            continue
+        known = [task for task in results if task in common["tasks"]]
+        if differing := protocol_differences(common, protocol, known):
+            found.setdefault((row.name, "; ".join(differing)), {})[cell.seed] = None
+        common["tasks"] = {**(protocol or {}).get("tasks", {}), **common["tasks"]}
+    return common, [
         f"{name} (there; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}) was measured by another protocol "
         f"than {first} (here): {differing}"
         for (name, differing), seeds in found.items()
@@ -50,21 +51,3 @@ def training_warnings(rows: Sequence[Measured]) -> list[str]:
             values = "; ".join(f"{key} {ours.get(key)}, not {theirs.get(key)}" for key in keys)
             warnings.append(f"{row.name} was trained by another recipe than {planned[0].name}: {values}")
     return warnings
-
-
-def common_protocol(rows: Sequence[Measured]) -> Protocol | None:
-    """Return the protocol of the first results that there are, with the metrics of all tasks."""
-    protocols = [read_measurement(cell.folder / stage)[1] for row in rows for cell, stage in _finished(row)]
-    known = [protocol for protocol in protocols if protocol]
-    if not known:
-        return None
-    tasks: dict[str, str] = {}
-    for protocol in known:
-        tasks = {**protocol["tasks"], **tasks}
-    return {**known[0], "tasks": tasks}
-
-
-def _finished(row: Measured) -> list[tuple[Cell, str]]:
-    """Return the stages whose results the report shows."""
-    stages = [(cell, stage.name) for cell in row.cells for stage in cell.stages]
-    return [(cell, stage) for cell, stage in stages if (cell.folder / stage / "results.json").exists()]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,13 +22,7 @@ BySeed = dict[int, int | float]
 
 @dataclass(frozen=True)
 class Spread:
-    """A summary of some numbers.
-
-    Attributes:
-        mean: Their mean.
-        std: Their sample standard deviation; None for a single number.
-        n: Their count.
-    """
+    """Mean and sample standard deviation (None for a single number) of n numbers."""
 
     mean: float
     std: float | None
@@ -72,14 +65,7 @@ def paired_difference(one: BySeed, other: BySeed) -> Spread | None:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that rows have for every seed.
-
-    Attributes:
-        name: The task that it scores, or what it is.
-        metric: The metric of a task.
-        unit: Its unit.
-        higher_is_better: Its direction, if it has one.
-    """
+    """A number that rows have for every seed: the metric of a task, which names it, Delta_m, a cost or a time."""
 
     name: str
     metric: str = ""
@@ -214,39 +200,29 @@ def seed_gains(results: Mapping[int, Results], baseline: Mapping[int, Results]) 
 
 def _read_row(row: Row, cells: Sequence[Cell]) -> Measured:
     measured = Measured(row, tuple(cells), values={time.name: {} for time in TIMES})
+    for cell in cells:
+        for stage, into in zip(reversed(cell.stages), (measured.results, measured.sampled), strict=False):
+            if (file := cell.stage_folder(stage).results).exists():
+                into.setdefault(cell.seed, {}).update(found := read_results(file))
+                measured.notes.extend(f"seed {cell.seed}, {stage.name}: {note}" for note in _notes(found))
     for seed in dict.fromkeys(cell.seed for cell in cells):
         own = [cell for cell in cells if cell.seed == seed]
-        for cell in own:
-            _add(measured, measured.results, cell, cell.stages[-1].name)
-            if len(cell.stages) > 1:
-                _add(measured, measured.sampled, cell, cell.stages[-2].name)
         if all(cell.state == "done" for cell in own):
-            times = [[_seconds(cell, stage.name) for stage in cell.stages] for cell in own]
-            measured.values["seconds"][seed] = sum(stages[-1] for stages in times)
+            measured.values["seconds"][seed] = sum(cell.seconds(cell.stages[-1:]) for cell in own)
             if row.search:
-                measured.values["search_seconds"][seed] = sum(sum(stages[:-1]) for stages in times)
+                measured.values["search_seconds"][seed] = sum(cell.seconds(cell.stages[:-1]) for cell in own)
     for seed, results in measured.results.items():
         for task, result in results.items():
             measured.values.setdefault(task, {})[seed] = result.value
     return measured
 
 
-def _add(measured: Measured, into: dict[int, Results], cell: Cell, stage: str) -> None:
-    """Add the results of a cell's stage, if it is finished."""
-    file = cell.folder / stage / "results.json"
-    if not file.exists():
-        return
-    for task, result in read_results(file).items():
+def _notes(results: Results) -> Iterator[str]:
+    for task, result in results.items():
         if result.non_finite:
-            share = f"{100 * result.non_finite:.3g} %"
-            measured.notes.append(f"seed {cell.seed}, {stage}: {share} of the pixels of {task} are not finite numbers")
+            yield f"{100 * result.non_finite:.3g} % of the pixels of {task} are not finite numbers"
         if math.isnan(result.value):
-            measured.notes.append(f"seed {cell.seed}, {stage}: {task} has no {result.metric}, nothing was scored")
-        into.setdefault(cell.seed, {})[task] = result
-
-
-def _seconds(cell: Cell, stage: str) -> float:
-    return float(json.loads((cell.folder / stage / "results.json").read_text(encoding="utf-8"))["seconds"])
+            yield f"{task} has no {result.metric}, nothing was scored"
 
 
 def _columns(study: Study, rows: Sequence[Measured]) -> list[Quantity]:

@@ -1,4 +1,4 @@
-"""What a study is to run: its rows, seeds and tasks made into cells, in folders."""
+"""From a study to its cells: a folder for every row, seed and task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atrc.studies.cells import Cell, Stage
 from atrc.studies.study import Row, Study
 from atrc.training.recipe import Recipe
 
-# What a search finds: the recipe's key that it takes, and the file that it is in.
+# What a search finds: the recipe's key that takes it, and its file.
 FOUND = {"contexts": ("genotype", "genotype.json"), "branches": ("branching", "branching.json")}
 
 
@@ -28,8 +28,8 @@ def plan(study: Study, out: Path, devices: int | None = None, nodes: int | None 
     Args:
         study: Its rows and seeds.
         out: The study's folder.
-        devices: In place of the recipes' number of devices.
-        nodes: In place of the recipes' number of nodes.
+        devices: Replaces the recipes' number of devices.
+        nodes: Replaces the recipes' number of nodes.
 
     Raises:
         UserError: A recipe that cannot be used, or rows that would share a folder.
@@ -64,7 +64,7 @@ def save_study(study: Study, cells: Sequence[Cell], out: Path) -> None:
 
 
 def read_study(out: Path) -> tuple[Study, list[Cell]]:
-    """Read the folder of a study: what it is, and its cells in the order of its rows.
+    """Return the study of a folder, and its cells in the order of its rows.
 
     Raises:
         UserError: It is not the folder of a study.
@@ -103,7 +103,7 @@ def _stages(row: Row, recipes: Sequence[Recipe], seed: int, task: str | None, fo
         network = replace(_moved(recipe, folder).network, **found)
         if space == "branches":
             network = replace(network, branching=None)
-            if "contexts" in spaces:  # which there will be is not known yet
+            if "contexts" in spaces:  # not known yet
                 network = replace(network, distillation="none", genotype=None)
         data = replace(recipe.data, root=_absolute(recipe.data.root), tasks=[task] if task else recipe.data.tasks)
         stages.append(Stage(name, space is not None, replace(recipe, out=name, seed=seed, network=network, data=data)))
@@ -124,7 +124,7 @@ def _check_searches(row: Row, spaces: Sequence[str], last: Recipe) -> None:
 
 
 def _moved(recipe: Recipe, folder: Path) -> Recipe:
-    """Give the files that a recipe names relative to a cell's folder: the stages run there, wherever it is moved."""
+    """Give the files that a recipe names relative to a cell's folder, where the stages run."""
 
     def relative(value: Any) -> Any:
         is_file = isinstance(value, str) and value not in CONTEXTS and Path(value).is_file()

@@ -8,7 +8,7 @@ from typing import Any
 
 from atrc import __version__
 from atrc.studies.cells import Cell
-from atrc.studies.comparable import common_protocol, protocol_warnings, training_warnings
+from atrc.studies.comparable import compare_protocols, training_warnings
 from atrc.studies.costs import Counter
 from atrc.studies.measured import Measured, Measurements, measure
 from atrc.studies.searches import Contrast, Search, contrasts, describe_searches, read_searches
@@ -85,13 +85,14 @@ def make_report(study: Study, cells: Sequence[Cell], tell: Callable[[str], objec
     measurements = measure(study, cells)
     rows, counter = measurements.rows, Counter(tell)
     uncounted = [note for row in rows for note in counter.add_to(row)]
+    protocol, differing = compare_protocols(rows)
     return Report(
         measurements,
         {row.name: read_searches(row) for row in rows if row.row.search},
         contrasts(measurements),
-        common_protocol(rows),
+        protocol,
         [line for row in rows for line in _missing(row)],
-        protocol_warnings(rows) + training_warnings(rows),
+        differing + training_warnings(rows),
         measurements.notes + uncounted,
     )
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from atrc.contexts import CONTEXTS, get_context
 from atrc.genotype import Genotype
-from atrc.studies.figures.gallery import pictures
+from atrc.studies.figures.gallery import report_figures
 from atrc.studies.figures.results import draw_differences, draw_proportions, draw_resources, draw_retraining, look_of
 from atrc.studies.figures.searches import draw_probabilities, draw_progress, draw_reliability
 from atrc.studies.figures.style import COLUMN, ink, styled, write_figure
@@ -152,7 +152,7 @@ def test_progress_has_a_panel_for_every_trace(searches):
 def test_reliability_is_the_agreement_of_all_pairs_of_searches(searches):
     figure = draw_reliability([*(search.genotype for search in searches), searches[0].genotype])
     (axes,) = figure.axes
-    # of three searches one pair is alike everywhere; the other two agree on the diagonal
+    # of three searches one pair agrees everywhere; the other two agree on the diagonal
     assert texts(axes) == ["100", "33", "33", "100"]
     assert figure.get_suptitle() == "agreement of 3 searches [%]\nmean 66.7"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("source", "target")
@@ -229,7 +229,7 @@ def test_ink_is_read_on_every_context():
 
 def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
     cells = write_study(tmp_path / "s", SINGLE, BOTH, SEARCHED)
-    skipped = {p.name: p.missing for p in pictures(make_report(*read_study(tmp_path / "s"))) if p.missing}
+    skipped = {p.name: p.missing for p in report_figures(make_report(*read_study(tmp_path / "s"))) if p.missing}
     assert skipped == {
         "resources": "no row has a Δm yet",
         "retraining": "no search is finished",
@@ -240,7 +240,7 @@ def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
     }
     finish(cells[-2])  # seed 0 of the search, which has no single-task results yet
     finish(cells[4])
-    found = {p.name: p.missing for p in pictures(make_report(*read_study(tmp_path / "s")))}
+    found = {p.name: p.missing for p in report_figures(make_report(*read_study(tmp_path / "s")))}
     assert found == {
         "resources": "no row has a Δm yet",
         "retraining": "no search has a single-task result of its seed",
@@ -250,7 +250,7 @@ def test_figures_without_numbers_are_skipped_with_the_reason(tmp_path):
         "reliability-searched": "it needs two finished searches for contexts, there is 1",
     }
     write_study(tmp_path / "other", BOTH)
-    reasons = [p.missing for p in pictures(make_report(*read_study(tmp_path / "other")))]
+    reasons = [p.missing for p in report_figures(make_report(*read_study(tmp_path / "other")))]
     assert reasons == ["no row has a Δm yet", "no row searches", "no row searches"]
 
 
@@ -260,7 +260,7 @@ def test_a_search_for_branches_has_its_progress_drawn(tmp_path):
     finish(cell, {"semseg": 44.0, "depth": 0.9})
     table = cell.folder / "search_branches/train.csv"
     table.write_text("step,temperature,entropy,cost\n1,1.0,0.7,0.9\n2,0.05,0.6,0.8\n")
-    found = {p.name: p for p in pictures(make_report(*read_study(tmp_path / "s"))) if p.row}
+    found = {p.name: p for p in report_figures(make_report(*read_study(tmp_path / "s"))) if p.row}
     assert [p.missing for p in found.values()] == ["", "it searches branches", "it searches branches"]
     titles = [axes.get_title(loc="left") for axes in found["progress-tree"].draw().axes]
     assert titles == ["mean entropy [nat]", "temperature"]

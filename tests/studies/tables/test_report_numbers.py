@@ -10,7 +10,7 @@ import pytest
 
 from atrc.errors import UserError
 from atrc.network import build_network
-from atrc.studies.comparable import common_protocol, protocol_warnings, training_warnings
+from atrc.studies.comparable import compare_protocols, training_warnings
 from atrc.studies.costs import Counter
 from atrc.studies.measured import Measurements, Spread, measure
 from atrc.studies.plan import read_study
@@ -229,18 +229,18 @@ def test_controls_are_genotypes_that_nobody_chose_in_the_same_network(tmp_path):
 
 def test_other_protocols_are_warned_about_by_their_keys(tmp_path):
     cells = finished(tmp_path / "s", SINGLE, BOTH, RANDOM)
-    assert protocol_warnings(measured(tmp_path / "s").rows) == []
+    assert compare_protocols(measured(tmp_path / "s").rows)[1] == []
     for cell in cells[-4:-2]:
         finish(cell, images=7, crop=[64, 64])
     finish(cells[-1], tasks={"semseg": "mIoU()", "depth": "RMSE(clip=1)"})
-    found = measured(tmp_path / "s").rows
-    assert protocol_warnings(found) == [
+    protocol, warnings = compare_protocols(measured(tmp_path / "s").rows)
+    assert warnings == [
         "Both (there; seeds 0, 1) was measured by another protocol than Single task (here): "
         "images is 7 there and 10 here; crop is [64, 64] there and [32, 32] here",
         "Random (there; seed 1) was measured by another protocol than Single task (here): "
         "metric of depth is 'RMSE(clip=1)' there and 'RMSE()' here",
     ]
-    assert common_protocol(found)["tasks"] == {"semseg": "mIoU()", "depth": "RMSE()"}
+    assert protocol["tasks"] == {"semseg": "mIoU()", "depth": "RMSE()"}
 
 
 def test_rows_that_were_trained_otherwise_are_warned_about(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atrc.genotype import mean_agreement
-from atrc.studies.figures.gallery import Picture
+from atrc.studies.figures.gallery import ReportFigure
 from atrc.studies.report import Report
 from atrc.studies.searches import Search, chance_agreement
 from atrc.studies.tables.table import Table, to_text
@@ -45,7 +45,7 @@ CONTROL = (
 )
 
 
-def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped: Mapping[str, str]) -> list[Block]:
+def page_blocks(report: Report, table: Table, drawn: Sequence[ReportFigure], skipped: Mapping[str, str]) -> list[Block]:
     """Return the blocks of a report."""
     legend = LEGEND + (CONTROL.format(report.study.control) if report.study.control else "")
     blocks = [Block("title", report.study.title)]
@@ -56,9 +56,9 @@ def page_blocks(report: Report, table: Table, drawn: Sequence[Picture], skipped:
     if report.contrasts:
         head = "Difference in Δm [%] between searches and their controls within seeds, ± half the 95 % interval:"
         blocks += [Block("text", head), Block("list", lines=list(map(str, report.contrasts)))]
-    blocks += [Block("figure", picture.caption, name=picture.name) for picture in drawn if picture.row is None]
+    blocks += [Block("figure", figure.caption, name=figure.name) for figure in drawn if figure.row is None]
     for name, searches in report.searches.items():
-        figures = [picture for picture in drawn if picture.row == name]
+        figures = [figure for figure in drawn if figure.row == name]
         blocks += _searches(name, searches, figures) if searches else []
     left = [*report.missing, *report.notes, *(f"no figure {name}: {reason}" for name, reason in skipped.items())]
     if left:
@@ -88,7 +88,7 @@ def _measured(report: Report) -> list[Block]:
     return [Block("text", text)]
 
 
-def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture]) -> list[Block]:
+def _searches(name: str, searches: Sequence[Search], figures: Sequence[ReportFigure]) -> list[Block]:
     blocks = [Block("heading", f"Searches of {name}")]
     genotypes = [search.genotype for search in searches if search.genotype]
     if len(genotypes) > 1:
@@ -98,7 +98,7 @@ def _searches(name: str, searches: Sequence[Search], figures: Sequence[Picture])
     if genotypes:
         text = "The choice of every seed, and the logged step by which the block was fixed; - if it never was:"
         blocks += [Block("text", text), _choices([search for search in searches if search.genotype])]
-    return blocks + [Block("figure", picture.caption, name=picture.name) for picture in figures]
+    return blocks + [Block("figure", figure.caption, name=figure.name) for figure in figures]
 
 
 def _choices(searches: Sequence[Search]) -> Block:

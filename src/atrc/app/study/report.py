@@ -16,7 +16,7 @@ from atrc.app.output import print_grid
 from atrc.app.study.page import Block, page_blocks, to_markdown
 from atrc.errors import UserError
 from atrc.files import write_atomic
-from atrc.studies.figures.gallery import Picture, pictures
+from atrc.studies.figures.gallery import ReportFigure, report_figures
 from atrc.studies.figures.style import write_figure
 from atrc.studies.plan import read_study
 from atrc.studies.report import Report, make_report
@@ -48,7 +48,7 @@ def report_study(folder: str, out: str | None) -> dict[str, Any]:
 def write_report(report: Report, out: Path) -> dict[str, Any]:
     """Write every file of a report into a folder; return the content of report.json."""
     drawn, skipped = _draw(report, out)
-    content = report.to_dict() | {"figures": [picture.name for picture in drawn], "skipped": skipped}
+    content = report.to_dict() | {"figures": [figure.name for figure in drawn], "skipped": skipped}
     table = main_table(report.measurements)
     blocks = page_blocks(report, table, drawn, skipped)
     files = {
@@ -90,13 +90,13 @@ def print_report(report: Report, skipped: dict[str, str]) -> None:
         print(line, file=sys.stderr)
 
 
-def _draw(report: Report, out: Path) -> tuple[list[Picture], dict[str, str]]:
+def _draw(report: Report, out: Path) -> tuple[list[ReportFigure], dict[str, str]]:
     """Write the figures; return those that were drawn, and why the others were not."""
     drawn, skipped = [], {}
-    for picture in pictures(report):
-        if picture.missing:
-            skipped[picture.name] = picture.missing
+    for figure in report_figures(report):
+        if figure.missing:
+            skipped[figure.name] = figure.missing
         else:
-            write_figure(picture.draw, out, picture.name)
-            drawn.append(picture)
+            write_figure(figure.draw, out, figure.name)
+            drawn.append(figure)
     return drawn, skipped

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from atrc.studies.figures.results import draw_differences, draw_proportions, draw_resources, draw_retraining
 from atrc.studies.figures.searches import draw_probabilities, draw_progress, draw_reliability
+from atrc.studies.measured import DELTA_M
 from atrc.studies.plan import slug
 from atrc.studies.report import Report
 from atrc.studies.searches import Search
@@ -33,12 +34,12 @@ CAPTIONS = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class ReportFigure:
     """A figure of a report, or why there is none.
 
     Attributes:
         name: Of its files.
-        row: The row that it is of; None if it is of the whole study.
+        row: The row that it shows; None if it shows the whole study.
         caption: What it shows.
         draw: Draws it.
         missing: Why it cannot be drawn; empty if it can.
@@ -51,60 +52,44 @@ class Picture:
     missing: str
 
 
-def pictures(report: Report) -> Iterator[Picture]:
+Draft = tuple[str, Callable[[], "Figure"], str]  # kind, what draws it, why it cannot be drawn
+
+
+def report_figures(report: Report) -> Iterator[ReportFigure]:
     """Yield all figures that a study of its kind can have."""
-    found = report.measurements
-    for kind, draw, missing in (_resources(report), _differences(report), _retraining(report), _proportions(report)):
-        if kind != "differences" or found.control:
-            yield Picture(kind, None, CAPTIONS[kind], draw, missing)
+    for kind, draw, missing in _of_study(report):
+        yield ReportFigure(kind, None, CAPTIONS[kind], draw, missing)
     for name, searches in report.searches.items():
         for kind, draw, missing in _of_searches(searches):
-            yield Picture(f"{kind}-{slug(name)}", name, CAPTIONS[kind], draw, missing)
+            yield ReportFigure(f"{kind}-{slug(name)}", name, CAPTIONS[kind], draw, missing)
 
 
-Draft = tuple[str, Callable[[], "Figure"], str]  # kind, what draws it, why it cannot
-
-
-def _resources(report: Report) -> Draft:
+def _of_study(report: Report) -> Iterator[Draft]:
     found = report.measurements
-    rows = [row for row in found.rows if row is not found.baseline and row.of("delta_m")]
-    drawn = [row for row in rows if row.of("parameters")]
-    missing = "" if drawn else "no checkpoint to count is left" if rows else "no row has a Δm yet"
-    return "resources", partial(draw_resources, drawn), missing
-
-
-def _differences(report: Report) -> Draft:
-    found = report.measurements
-    names = [column.name for column in found.columns]
-    rows = [row for row in found.rows if any(found.difference(row, name) for name in names)]
-    return "differences", partial(draw_differences, found, rows), "" if rows else "no seed of the control and a row yet"
-
-
-def _retraining(report: Report) -> Draft:
-    found = report.measurements
-    rows = [row for row in found.rows if found.task_gains(row.sampled)]
-    searched = any(row.sampled for row in found.rows)
-    missing = "no search has a single-task result of its seed" if searched else _no_search(report)
-    return "retraining", partial(draw_retraining, found, rows), "" if rows else missing
-
-
-def _proportions(report: Report) -> Draft:
+    gained = [row for row in found.rows if row is not found.baseline and row.of(DELTA_M.name)]
+    counted = [row for row in gained if row.of("parameters")]
+    missing = "" if counted else "no checkpoint to count is left" if gained else "no row has a Δm yet"
+    yield "resources", partial(draw_resources, counted), missing
+    if found.control:
+        compared = [row for row in found.rows if any(found.difference(row, c.name) for c in found.columns)]
+        missing = "" if compared else "no row has a seed of the control yet"
+        yield "differences", partial(draw_differences, found, compared), missing
+    none = "no search{} is finished" if report.searches else "no row searches"
+    sampled = [row for row in found.rows if found.task_gains(row.sampled)]
+    unpaired = any(row.sampled for row in found.rows)
+    missing = "no search has a single-task result of its seed" if unpaired else none.format("")
+    yield "retraining", partial(draw_retraining, found, sampled), "" if sampled else missing
     genotypes = {name: [s.genotype for s in searches if s.genotype] for name, searches in report.searches.items()}
-    genotypes = {name: found for name, found in genotypes.items() if found}
-    return "proportions", partial(draw_proportions, genotypes), "" if genotypes else _no_search(report, "for contexts")
+    genotypes = {name: own for name, own in genotypes.items() if own}
+    yield "proportions", partial(draw_proportions, genotypes), "" if genotypes else none.format(" for contexts")
 
 
 def _of_searches(searches: list[Search]) -> Iterator[Draft]:
     contexts = [search for search in searches if search.genotype]
-    genotypes = [search.genotype for search in searches if search.genotype]
     none = "" if searches else "no search is finished"
     branches = "it searches branches" if searches and not contexts else ""
     few = f"it needs two finished searches for contexts, there is {len(contexts) or 'none'}"
+    genotypes = [search.genotype for search in searches if search.genotype]
     yield "progress", partial(draw_progress, searches), none
     yield "probabilities", partial(draw_probabilities, contexts), branches or none
     yield "reliability", partial(draw_reliability, genotypes), "" if len(contexts) > 1 else branches or few
-
-
-def _no_search(report: Report, what: str = "") -> str:
-    kind = f"search {what}".strip()
-    return f"no {kind} is finished" if report.searches else "no row searches"

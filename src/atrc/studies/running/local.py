@@ -1,4 +1,4 @@
-"""Cells on this machine: each in a process of its own, as many at once as there are slots."""
+"""Cells on this machine: each in its own process, as many at once as there are slots."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from atrc.studies.running.run import Executor, Job
 
 
 class LocalJob(Job):
-    """The process of a cell, in a session of its own: an interrupt at the keyboard reaches only the study."""
+    """The process of a cell, in its own session: an interrupt at the keyboard reaches only the study."""
 
     def __init__(self, cell: Cell, slots: Sequence[str | None], pool: list[str | None], threads: int) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            cell: What to run.
+            cell: The cell to run.
             slots: The GPU of each slot that it takes; None is a share of the CPU.
-            pool: Where the slots go back to.
+            pool: The slots return to it.
             threads: Threads of each of its processes.
         """
         self.slots, self.pool, self.log = list(slots), pool, cell.log
@@ -54,7 +54,7 @@ class LocalJob(Job):
         return f"ended {how}; see {self.log}"
 
     def stop(self) -> None:
-        """Kill it: its checkpoints stand."""
+        """Kill it; it keeps its checkpoints."""
         if self.process.stdin is not None:
             self.process.stdin.close()  # which also ends processes that it started in sessions of their own
         if self.process.poll() is None:

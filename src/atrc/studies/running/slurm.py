@@ -17,7 +17,7 @@ from atrc.studies.running.run import Executor, Job
 from atrc.studies.running.slurm_config import SlurmConfig
 
 TIMEOUTS = 50  # times that a job which reaches its limit is queued again
-LOOK = 5.0  # time between questions to Slurm [s]
+LOOK = 5.0  # time between calls of squeue [s]
 GRACE = 15.0  # files may appear this much later than a job on another node ends [s]
 
 
@@ -40,7 +40,7 @@ class CellJob:
 
 
 class SlurmQueue:
-    """The states of this user's jobs, asked for all at once and not too often."""
+    """The states of this user's jobs: all are asked for at once, and not too often."""
 
     def __init__(self) -> None:
         self.states: dict[str, str] = {}
@@ -50,28 +50,20 @@ class SlurmQueue:
         """Return "queued" or "running", or None for a job that has ended."""
         if time.monotonic() - self.asked > LOOK:
             listed = _ask("squeue", "--me", "--noheader", "--format=%A %T")
-            if listed is not None:  # else Slurm does not answer just now, which tells nothing about the jobs
+            if listed is not None:  # otherwise Slurm does not answer now, which says nothing about the jobs
                 self.states = dict(line.split()[:2] for line in listed.splitlines())
             self.asked = time.monotonic()
         state = self.states.get(number)
         return state and ("running" if state in ("RUNNING", "COMPLETING") else "queued")
 
     def require_answer(self) -> None:
-        """Refuse to go on where Slurm does not answer: a job that it has already would be submitted again.
-
-        Raises:
-            UserError: It does not.
-        """
+        """Refuse to continue if Slurm does not answer: a job that it has already would be submitted again."""
         if _ask("squeue", "--me", "--noheader") is None:
-            raise UserError("Slurm does not answer (squeue fails), so which jobs it has is not known; call again later")
-
-    def add(self, number: str) -> None:
-        """Take a job for queued until Slurm is asked again."""
-        self.states.setdefault(number, "PENDING")
+            raise UserError("Slurm does not answer (squeue fails), so its jobs are unknown; call again later")
 
 
 class SlurmJob(Job):
-    """A job, submitted now or by an earlier call."""
+    """A job of Slurm, submitted now or by an earlier call."""
 
     def __init__(self, cell: Cell, number: str, queue: SlurmQueue, log: Path) -> None:
         self.cell, self.number, self.queue, self.log = cell, number, queue, log
@@ -123,10 +115,10 @@ class SlurmExecutor(Executor):
     """Submits every cell at once, and finds those that an earlier call submitted."""
 
     def __init__(self, config: SlurmConfig, out: Path) -> None:
-        """Get ready to submit.
+        """Check that submitit and Slurm are available.
 
         Raises:
-            UserError: submitit or Slurm is not there.
+            UserError: One of them is not.
         """
         self.config, self.folder = config, out / "slurm"
         self.cluster = config.cluster or "slurm"
@@ -143,7 +135,7 @@ class SlurmExecutor(Executor):
         return True
 
     def start(self, cell: Cell) -> Job:
-        """Submit a cell, or take up its job.
+        """Submit a cell, or find its job.
 
         Raises:
             UserError: Slurm does not accept it.
@@ -155,7 +147,7 @@ class SlurmExecutor(Executor):
         if not (number and self.queue.state(number)):
             number = self._submit(cell).job_id
             write_atomic(file, f"{number}\n")
-            self.queue.add(number)
+            self.queue.states.setdefault(number, "PENDING")  # until Slurm is asked again
         return SlurmJob(cell, number, self.queue, self.folder / f"{number}_0_log.err")
 
     def _submit(self, cell: Cell) -> Any:
@@ -191,22 +183,14 @@ class SlurmExecutor(Executor):
 
 
 def submitit() -> ModuleType:
-    """Return the package.
-
-    Raises:
-        UserError: It is not installed.
-    """
+    """Return the package, which is an extra."""
     with needs_extra("study", "submitting to Slurm"):
         import submitit  # type: ignore[import-not-found, unused-ignore]
     return submitit
 
 
 def require_not_submitted(cells: Sequence[Cell]) -> None:
-    """Refuse to run cells here that are in Slurm's queue, or run there.
-
-    Raises:
-        UserError: One of them is, or Slurm, which they were submitted to, does not answer.
-    """
+    """Refuse to run cells here that Slurm has queued or runs, or that it may have while it does not answer."""
     queue = SlurmQueue()
     submitted = [cell for cell in cells if job_file(cell).exists()]
     if submitted and _ask("squeue", "--version") is not None:

@@ -1,4 +1,4 @@
-"""What a study asks of Slurm."""
+"""The options of Slurm."""
 
 from __future__ import annotations
 

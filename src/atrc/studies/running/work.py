@@ -1,4 +1,4 @@
-"""Running one cell of a study, in a process of its own: `python -m atrc.studies.running.work FOLDER`."""
+"""Running one cell of a study in its own process: `python -m atrc.studies.running.work FOLDER`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atrc.training.loop import fit
 
 
 def run_cell(folder: Path) -> bool:
-    """Run what a cell still lacks; return whether it is done. Why it failed, if it did, is then in its failed.txt."""
+    """Run the unfinished stages of a cell; return whether it is done. If it failed, its failed.txt says why."""
     cell = Cell.load(folder.absolute())
     stage = cell.stages[0]
     try:
@@ -36,9 +36,9 @@ def run_cell(folder: Path) -> bool:
 
 
 def end_with_parent() -> None:
-    """Let this process and those it started end when standard input, a pipe from the parent, is closed.
+    """End this process and those it started when standard input, a pipe from the parent, is closed.
 
-    The kernel closes it whatever way the parent ends, even if it was killed.
+    The kernel closes it however the parent ends, even if it was killed.
     """
 
     def watch() -> None:

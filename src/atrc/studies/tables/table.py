@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from atrc.studies.measured import COSTS, DELTA_M, TIMES, Measured, Measurements, Quantity, Spread
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One cell of a table, as it is printed.
 
     Attributes:
@@ -31,17 +29,21 @@ class Entry:
         return (f"{self.mean} ± {self.spread}" if self.spread else self.mean) + (f" (n={self.n})" if self.n else "")
 
 
-@dataclass(frozen=True)
-class Head:
-    """The head of a column: its name, unit, and whether higher is better."""
+class Head(NamedTuple):
+    """The head of a column: its name, its unit, and whether higher is better."""
 
     name: str
     unit: str = ""
     higher_is_better: bool | None = None
 
+    @property
+    def under(self) -> str:
+        """The second line: the unit, and an arrow in the better direction."""
+        arrow = {None: "", True: "↑", False: "↓"}[self.higher_is_better]
+        return f"{self.unit} {arrow}".strip()
 
-@dataclass(frozen=True)
-class Line:
+
+class Line(NamedTuple):
     """A row of a study, or the paper's numbers for the row above."""
 
     name: str
@@ -49,8 +51,7 @@ class Line:
     paper: bool = False
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Lines under heads; the first column, of names, has no head."""
 
     heads: list[Head]
@@ -90,7 +91,7 @@ def _entries(row: Measured, measurements: Measurements, metrics: Sequence[Quanti
         difference = measurements.difference(row, quantity.name)
         entry = _entry(difference, n, decimals(quantity.unit), sign="+")
         if difference and difference.interval is not None:
-            entry = replace(entry, spread=_number(difference.interval, decimals(quantity.unit)))
+            entry = entry._replace(spread=_number(difference.interval, decimals(quantity.unit)))
         entries.append(entry)
     for quantity, scale, places in (*zip(COSTS, (1e6, 1e9), (2, 2), strict=True), *((time, 1, 0) for time in TIMES)):
         spread = Spread.of(value / scale for value in row.of(quantity.name).values())
@@ -136,24 +137,23 @@ def _number(value: float, places: int, sign: str = "") -> str:
 
 def _with_best(table: Table, columns: int) -> Table:
     """Mark the best means, as printed, of the first columns, where several rows have one."""
-    lines = [replace(line, entries=list(line.entries)) for line in table.lines]
     for i, head in enumerate(table.heads[:columns]):
-        own = [line.entries for line in lines if not line.paper and line.entries[i].mean]
+        own = [line.entries for line in table.lines if not line.paper and line.entries[i].mean]
         best = (max if head.higher_is_better else min)((float(entries[i].mean) for entries in own), default=0.0)
         for entries in own if len(own) > 1 else []:
-            entries[i] = replace(entries[i], best=float(entries[i].mean) == best)
-    return Table(table.heads, lines)
+            entries[i] = entries[i]._replace(best=float(entries[i].mean) == best)
+    return table
 
 
 def to_text(table: Table) -> list[list[str]]:
     """Return the table as a grid of words, for a terminal."""
-    heads = [["", *(head.name for head in table.heads)], ["", *(_under(head) for head in table.heads)]]
+    heads = [["", *(head.name for head in table.heads)], ["", *(head.under for head in table.heads)]]
     return heads + [["- paper" if line.paper else line.name, *map(str, line.entries)] for line in table.lines]
 
 
 def to_markdown(table: Table) -> str:
     """Write the table in Markdown; best means are bold, the paper's numbers in italics."""
-    heads = [" ".join(filter(None, (head.name, _under(head)))) for head in table.heads]
+    heads = [f"{head.name} {head.under}".strip() for head in table.heads]
     grid = [["", *heads], ["---", *["---:"] * len(heads)]]
     for line in table.lines:
         name = "*paper*" if line.paper else line.name.replace("|", "\\|")
@@ -165,7 +165,7 @@ def to_latex(table: Table) -> str:
     """Write the table as a tabular of booktabs; best means are bold, the paper's numbers in italics."""
     heads = [_escaped(head.name) for head in table.heads]
     lines = ["% needs \\usepackage{booktabs}", f"\\begin{{tabular}}{{l{'r' * len(heads)}}}", "\\toprule"]
-    lines += [_latex_line("", heads), _latex_line("", (_escaped(_under(h)) for h in table.heads))]
+    lines += [_latex_line("", heads), _latex_line("", (_escaped(head.under) for head in table.heads))]
     lines += ["\\midrule"]
     for line in table.lines:
         name = r"\quad\textit{paper}" if line.paper else _escaped(line.name)
@@ -183,16 +183,11 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def _under(head: Head) -> str:
-    arrow = {None: "", True: "↑", False: "↓"}[head.higher_is_better]
-    return " ".join(filter(None, (head.unit, arrow)))
-
-
 def _marked(entry: Entry, bold: str, italic: str) -> str:
     if not entry.mean:
         return ""
     mark = bold if entry.best else ""
-    return f"{italic}{replace(entry, mean=f'{mark}{entry.mean}{mark}')}{italic}"
+    return f"{italic}{entry._replace(mean=f'{mark}{entry.mean}{mark}')}{italic}"
 
 
 def _latex(entry: Entry, paper: bool) -> str:

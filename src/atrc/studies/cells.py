@@ -191,7 +191,7 @@ def _build(kind: type, content: dict[str, Any]) -> Any:
         if field.name in content:
             now, value = getattr(made, field.name), content[field.name]
             allowed = isinstance(value, int | float) or (value is None and "None" in str(field.type))
-            if isinstance(value, dict):
+            if is_dataclass(now) and isinstance(value, dict):
                 value = _build(type(now), value)
             elif is_dataclass(now) or (isinstance(now, int | float) and not allowed):
                 raise TypeError(f"{field.name} = {value!r:.80}")

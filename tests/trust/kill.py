@@ -181,7 +181,8 @@ def same_study(one: Path, other: Path) -> bool:
 
 
 def _recipe(out: Path, data: Path, verb: str, **network: str) -> Path:
-    return _write(out.parent / f"{out.name}.yaml", plain(tiny(out, data, 8, **network).to_dict()))
+    what = tiny(out, data, 8, tasks=["semseg", "depth"], **network)  # a search has a block for every pair
+    return _write(out.parent / f"{out.name}.yaml", plain(what.to_dict()))
 
 
 def _study(folder: Path, data: Path) -> Path:

@@ -108,7 +108,7 @@ def expected_score(task, logits, truth, valid):
         return None
     x, t = logits.double().numpy(), truth.numpy()
     if isinstance(task, Depth):
-        return math.sqrt(np.mean((x[:, 0][v] - t[v].astype(np.float64)) ** 2))
+        return math.sqrt(np.mean((x[:, 0][v].clip(0) - t[v].astype(np.float64)) ** 2))  # no depth is negative
     if isinstance(task, SurfaceNormals):
         p, q = np.moveaxis(x, 1, -1)[v], np.moveaxis(t, 1, -1)[v].astype(np.float64)
         largest = np.abs(p).max(1, keepdims=True)

@@ -143,7 +143,8 @@ def test_a_disk_that_fills_up_or_turns_read_only_stops_a_run_and_loses_nothing(
     run = tmp_path / "disk" / "run"
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump(plain(tiny(run, nyud_folder, 2, validate_every=1).to_dict())))
-    with mounted(tmp_path / "disk", "60m") as remount:  # room for one checkpoint of 33 MB
+    size = (whole_runs[False] / "checkpoints/last.ckpt").stat().st_size
+    with mounted(tmp_path / "disk", f"{int(1.6 * size)}") as remount:  # room for one checkpoint
         line = call(capsys, "train", "--config", config)
         assert line == f"atrc train: error: {run}/checkpoints/last.ckpt: No space left on device; {CURE}"
         assert last(run).step == 1

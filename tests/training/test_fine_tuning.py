@@ -7,6 +7,7 @@ import torch
 
 from atrc import sharing
 from atrc.errors import UserError
+from atrc.genotype import Genotype
 from atrc.network import NetworkConfig, build_network
 from atrc.search.build import build_supergraph
 from atrc.tasks import Depth, SemanticSegmentation
@@ -89,8 +90,13 @@ def test_a_search_can_start_from_a_multi_task_network_and_a_training_from_a_sear
     assert same({name: searched[name] for name in weights}, {name: trained[name] for name in weights})
     options |= {"distillation": "atrc", "genotype": str(tmp_path / "search/genotype.json")}
     fit(tiny(tmp_path / "run", nyud_folder, 1, init=str(tmp_path / "search"), **options), progress=False)
-    found = last(tmp_path / "run").network
+    found, genotype = last(tmp_path / "run").network, Genotype.load(tmp_path / "search/genotype.json")
     assert same({name: found[name] for name in weights}, {name: trained[name] for name in weights})
+    for target, row in genotype.contexts.items():
+        for source, context in row.items():  # the blocks are the candidates that were chosen
+            block, key = f"distillation.rows.{target}.blocks.{source}", "query.0.weight"
+            if context != "none":
+                assert torch.equal(found[f"{block}.{key}"], searched[f"{block}.candidates.{context}_context.{key}"])
 
 
 def test_outputs_of_other_classes_and_alpha_are_not_taken(tmp_path):

@@ -9,12 +9,14 @@ from functools import partial
 from torch import Tensor, nn
 
 from atrc.errors import UserError
+from atrc.genotype import Genotype, SearchSpace
 from atrc.network import MultiTaskNetwork
 from atrc.tasks import Task
 from atrc.training.loading import load
 from atrc.training.optim.groups import pretrained_part
 
 STAGES = re.compile(r"stages:(\d+)")
+CANDIDATE = re.compile(r"(.*\brows\.(\w+)\.blocks\.(\w+))\.candidates\.(\w+)_context\.(.*)")  # of a mixture
 
 
 def require_freezable(what: str) -> None:
@@ -62,7 +64,8 @@ def _parts(backbone: nn.Module, what: str) -> list[nn.Module]:
 def initialise(network: MultiTaskNetwork, where: str) -> str:
     """Take the weights of another network where they fit; return what was taken and what was not, in one line.
 
-    Outputs of tasks with other classes do not fit, nor do architecture parameters of a search.
+    Outputs of tasks with other classes do not fit, nor do architecture parameters of a search. From a search, a network
+    takes the candidates that its genotype chose.
 
     Args:
         network: Changed in place.
@@ -74,7 +77,7 @@ def initialise(network: MultiTaskNetwork, where: str) -> str:
     source = load(where)
     theirs = {task.name: task for task in source.tasks}
     other = {task.name for task in network.tasks if not _same_outputs(task, theirs.get(task.name))}
-    own, weights = network.state_dict(), source.state_dict()
+    own, weights = network.state_dict(), _with_chosen(source.state_dict(), network.genotype)
     fitting = {key: value for key, value in weights.items() if _fits(key, value, own, other)}
     parameters = [name for name, _ in network.named_parameters()]
     if not any(name in fitting for name in parameters):
@@ -84,6 +87,19 @@ def initialise(network: MultiTaskNetwork, where: str) -> str:
     scratch = ", ".join(f"{part} ({count})" for part, count in missing.items())
     taken = f"{len(parameters) - missing.total()} of {len(parameters)} parameters fit"
     return f"network.init {where}: {taken}; trained from scratch: {scratch or 'nothing'}"
+
+
+def _with_chosen(weights: dict[str, Tensor], genotype: Genotype | SearchSpace | None) -> dict[str, Tensor]:
+    """Add the candidates of a search that a genotype chooses, under the names of blocks with one context."""
+    if not isinstance(genotype, Genotype):
+        return weights
+    found = {}
+    for key, value in weights.items():
+        if match := CANDIDATE.fullmatch(key):
+            block, target, source, context, rest = match.groups()
+            if genotype.contexts.get(target, {}).get(source) == context:
+                found[f"{block}.{rest}"] = value
+    return weights | found
 
 
 def _same_outputs(task: Task, other: Task | None) -> bool:

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from atrc.errors import UserError
 
-# Names in recipes -> names in timm. On a GPU the step runs over all tensors at once (`foreach`), which is PyTorch's
-# default and gives the same numbers; fused kernels round differently and are not used.
+# Names in recipes -> names in timm. On a GPU the step runs over all tensors at once (`foreach`), PyTorch's default;
+# fused kernels may round differently and are not used.
 OPTIMIZERS = {
     "sgd": "momentum",  # with classical momentum: the paper's
     "nesterov": "sgd",

@@ -55,10 +55,6 @@ class Ring:
         """The images in the order of reading: the last `lead` of the ring, which only give contexts, then all."""
         return [*self.images[len(self.images) - self.lead :], *self.images]
 
-    def donors(self, k: int) -> dict[int, int]:
-        """Return whose context every image gets in the k-th permutation."""
-        return {image: self.images[place - self.shifts[k]] for place, image in enumerate(self.images)}
-
 
 def draw_rings(dataset: MultiTaskDataset, crop: tuple[int, int], permutations: int, seed: int) -> list[Ring]:
     """Put the images of every padded size on a ring in random order; only they can exchange contexts.

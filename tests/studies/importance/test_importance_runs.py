@@ -217,13 +217,17 @@ def test_no_text_of_the_figure_covers_another(number):
 
 
 def test_every_block_has_a_line_with_its_importance_and_agreement():
-    figure = draw_reliability(row_of())
+    with styled():
+        figure = draw_reliability(row_of())
+        figure.draw_without_rendering()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.01
     importance, agreement = figure.axes
     names = [label.get_text() for label in importance.get_yticklabels()]
     assert names[0] == "semseg \N{LEFTWARDS ARROW} semseg"  # the most important first
     assert len(names) == 4
     assert sorted(bar.get_width() for bar in agreement.patches) == [0, 0, 100, 100]
-    assert figure.get_suptitle() == "ATRC: r = 0.58, 4 blocks (squares: self-attention)"
+    assert figure.get_suptitle() == "ATRC: r = 0.58, 4 blocks, 2 searches; squares: own task"
     assert importance.get_xlim()[1] >= 1
     assert describe_contexts(["local"]) == "local"
 

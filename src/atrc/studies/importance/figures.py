@@ -106,11 +106,14 @@ def draw_reliability(row: RowImportance) -> Figure:
     left.set_yticks(range(len(pairs)), [f"{target} \N{LEFTWARDS ARROW} {source}" for target, source in pairs])
     left.set(ylim=(len(pairs) - 0.4, -0.6), xlabel="drop in Δm [%]")
     left.set_xlim(right=max(RANGE, left.get_xlim()[1]))
-    right.set(xlim=(0, 100), xlabel=f"agreement, {row.searches} searches [%]")
+    right.set(xlim=(0, 100), xlabel="agreement [%]")
     for axes in (left, right):
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
     r = row.correlation
     found = "no correlation, one does not vary" if r is None else f"r = {r:.2f}".replace("-", "\N{MINUS SIGN}")
-    figure.suptitle(fold(f"{row.name}: {found}, {len(table)} blocks (squares: self-attention)", 60), fontsize=7)
+    figure.suptitle(
+        fold(f"{row.name}: {found}, {len(table)} blocks, {row.searches} searches; squares: own task", 60),
+        fontsize=7,
+    )
     return figure

@@ -135,7 +135,8 @@ class TestEveryBackboneMadeOfStages:
 @pytest.mark.parametrize("name", sorted(set(BACKBONES) - set(STAGED)))
 def test_the_others_say_that_they_have_no_stages(name):
     with pytest.raises(
-        UserError, match="not made of stages, so it cannot branch; those of HRNet, ResNet, ConvNeXt, Swin and Effi"
+        UserError,
+        match="not made of stages, so it cannot branch or be frozen by stages; those of HRNet, ResNet, ConvNeXt, Swin and Effi",
     ):
         built(name).stages()
 

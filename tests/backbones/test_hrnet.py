@@ -96,7 +96,8 @@ def test_networks_from_before_there_was_a_choice_stay_as_they_were():
     config = Architecture.from_dict(saved).config
     assert (config.hrnet_upsampling, config.vit_layers) == ("nearest", "last")
     old = {"network": {"backbone": "hrnet18"}}
-    assert differences(old, Recipe().to_dict()) == ["network.hrnet_upsampling", "network.vit_layers"]
+    changed = [key for key in differences(old, Recipe().to_dict()) if key.startswith("network.")]
+    assert changed == ["network.hrnet_upsampling", "network.vit_layers"]
 
 
 @pytest.mark.skipif("rooms-atrc" not in shipped_networks(), reason="the network is not shipped")

@@ -1,4 +1,4 @@
-# `make help` lists the targets. Everything needs only Python >= 3.11, git and make.
+# `make help` lists the targets. Everything needs only Python >= 3.11.4, git and make.
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 BIN := .venv/bin

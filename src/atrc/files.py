@@ -93,7 +93,7 @@ class Files:
                 self.others[name] = path
 
     def find(self, name: str) -> Path | None:
-        """Return the file of a name; None if there is none.
+        """Return the file of a name, or None.
 
         Raises:
             UserError: There are several, or one that cannot be read.

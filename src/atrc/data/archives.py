@@ -23,7 +23,7 @@ DAMAGE = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, lzma.LZ
 
 
 def ensure_folder(root: Path, url: str | None = None, sha256: str | None = None) -> Path:
-    """Return a data set's folder; if there is none yet, unpack the archive next to it, or download that first.
+    """Return a data set's folder; if it is missing, unpack the archive next to it, or download that first.
 
     If several processes call it at the same time, one works and the others wait.
 

@@ -35,7 +35,7 @@ CAPTIONS = {
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of a report, or why there is none.
+    """A figure of a report, or why it is missing.
 
     Attributes:
         name: Of its files.
